@@ -1,0 +1,111 @@
+import { parseArgs, type ParseArgsConfig } from 'node:util'
+import type { Config } from '../core/config.ts'
+import { KnoxError, type ExitName } from '../core/errors.ts'
+import type { Emit } from '../core/events.ts'
+import type { Secret } from '../core/secret.ts'
+
+export type OptionSpec = NonNullable<ParseArgsConfig['options']>[string] & {
+  readonly help: string
+  /** what stands for the value in the help, such as FILE */
+  readonly value?: string
+}
+
+/** Flags that every verb takes. */
+export const COMMON_OPTIONS = {
+  config: {
+    type: 'string',
+    value: 'FILE',
+    help: 'the knox.yaml to use (default: ./knox.yaml, then ~/.config/knox/knox.yaml)',
+  },
+  'dry-run': { type: 'boolean', help: 'show what would be done and change nothing' },
+  yes: { type: 'boolean', help: 'answer every confirmation with yes' },
+  json: { type: 'boolean', help: 'result as JSON on stdout, events as NDJSON on stderr' },
+  verbose: { type: 'boolean', help: 'show every command that runs' },
+  help: { type: 'boolean', short: 'h', help: 'show this help' },
+} as const satisfies Record<string, OptionSpec>
+
+export interface Values {
+  readonly flag: (name: string) => boolean
+  readonly text: (name: string) => string | undefined
+}
+
+/** What a verb gets to work with. Only this touches the terminal. */
+export interface Knox {
+  readonly args: Values
+  readonly positionals: readonly string[]
+  readonly dryRun: boolean
+  readonly json: boolean
+  /** true if a person sits at the terminal and can be asked */
+  readonly interactive: boolean
+  /** reads and checks knox.yaml; throws `config` */
+  readonly config: () => Promise<Config>
+  readonly emit: Emit
+  /** a result for stdout: text for people, or the value with --json */
+  readonly result: (text: string, value: unknown) => void
+  /** asks yes or no; --yes answers yes; throws `refused` where nobody can be asked */
+  readonly confirm: (question: string) => Promise<void>
+  /** a passphrase from --passphrase-file or the terminal, there typed twice if `twice` */
+  readonly passphrase: (question: string, options?: { readonly twice?: boolean }) => Promise<Secret>
+}
+
+export interface Command {
+  readonly name: string
+  readonly summary: string
+  /** positional arguments as the help shows them, such as `FILE` or `init|list` */
+  readonly positionals?: string
+  readonly options?: Readonly<Record<string, OptionSpec>>
+  readonly details?: string
+  readonly run: (knox: Knox) => Promise<ExitName | undefined>
+}
+
+/** Gives a verb its type; a verb is one file in scripts/ that exports one of these. */
+export const defineCommand = (command: Command): Command => command
+
+export interface Parsed {
+  readonly values: Values
+  readonly positionals: readonly string[]
+}
+
+/** Splits the words after the verb; throws `usage` for what the verb does not take. */
+export const parseWords = (command: Command, words: readonly string[]): Parsed => {
+  const options = { ...COMMON_OPTIONS, ...command.options }
+  const known = Object.fromEntries(
+    Object.entries(options).map(([name, option]: [string, OptionSpec]) => [
+      name,
+      { type: option.type, ...(option.short === undefined ? {} : { short: option.short }) },
+    ]),
+  )
+  try {
+    const { values, positionals } = parseArgs({ args: [...words], options: known, allowPositionals: true })
+    if (command.positionals === undefined && positionals.length > 0)
+      throw new Error(`Unexpected argument '${positionals.join(' ')}'`)
+    return {
+      positionals,
+      values: {
+        flag: (name) => values[name] === true,
+        text: (name) => (typeof values[name] === 'string' ? values[name] : undefined),
+      },
+    }
+  } catch (error) {
+    const text = error instanceof Error ? (error.message.split('. ')[0] ?? '') : ''
+    throw new KnoxError('usage', text.charAt(0).toLowerCase() + text.slice(1), [
+      `see: knox ${command.name} --help`,
+    ])
+  }
+}
+
+const optionLine = ([name, option]: [string, OptionSpec]): string => {
+  const flag = `--${name}${option.value === undefined ? '' : ` ${option.value}`}`
+  return `  ${flag.padEnd(26)} ${option.help}`
+}
+
+/** The help text of one verb. */
+export const helpOf = (command: Command): string =>
+  [
+    `knox ${command.name}${command.positionals === undefined ? '' : ` ${command.positionals}`} [options]`,
+    '',
+    command.summary,
+    ...(command.details === undefined ? [] : ['', command.details]),
+    '',
+    ...Object.entries({ ...command.options, ...COMMON_OPTIONS }).map(optionLine),
+  ].join('\n')

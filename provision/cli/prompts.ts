@@ -1,0 +1,41 @@
+import { readFile } from 'node:fs/promises'
+import inquirer from 'inquirer'
+import { KnoxError } from '../core/errors.ts'
+import { Secret } from '../core/secret.ts'
+
+const interrupted = (error: unknown): never => {
+  if (error instanceof Error && error.name === 'ExitPromptError')
+    throw new KnoxError('interrupted', 'interrupted')
+  throw error
+}
+
+/** Asks yes or no at the terminal. */
+export const askConfirm = async (question: string): Promise<boolean> => {
+  const answer = await inquirer
+    .prompt([{ type: 'confirm', name: 'yes', message: question, default: false }])
+    .catch(interrupted)
+  return Boolean(answer.yes)
+}
+
+const askPassword = async (question: string): Promise<string> => {
+  const answer = await inquirer
+    .prompt([{ type: 'password', name: 'text', message: question, mask: '*' }])
+    .catch(interrupted)
+  return String(answer.text)
+}
+
+/** Asks for a passphrase at the terminal, twice where it is a new one. */
+export const askPassphrase = async (question: string, twice: boolean): Promise<Secret> => {
+  const first = await askPassword(question)
+  if (twice && (await askPassword(`${question} (again)`)) !== first)
+    throw new KnoxError('usage', 'the two passphrases differ', ['nothing was changed; start again'])
+  return new Secret('passphrase', first)
+}
+
+/** The first line of a passphrase file. */
+export const readPassphraseFile = async (path: string): Promise<Secret> => {
+  const text = await readFile(path, 'utf8').catch(() => {
+    throw new KnoxError('usage', `the passphrase file cannot be read: ${path}`)
+  })
+  return new Secret('passphrase', text.split('\n')[0]?.replace(/\r$/, '') ?? '')
+}

@@ -1,0 +1,99 @@
+import ora, { type Ora } from 'ora'
+import type { Emit, Event } from '../core/events.ts'
+import { quoteAll } from '../core/quote.ts'
+import { formatBytes, formatDuration } from '../core/sizes.ts'
+
+export interface Reporter {
+  readonly emit: Emit
+  /** stops whatever moves on the terminal, so that others may write to it */
+  readonly pause: () => void
+}
+
+interface Style {
+  readonly json: boolean
+  readonly verbose: boolean
+  readonly terminal: boolean
+}
+
+type Progress = Extract<Event, { type: 'progress' }>
+
+/** One line of progress: what, how much, how fast, how long yet. */
+export const progressLine = (event: Progress): string => {
+  const rate = event.seconds > 0 ? event.totalBytes / event.seconds : 0
+  const of = event.totalOf === undefined ? '' : ` of ${formatBytes(event.totalOf)}`
+  const left = event.totalOf !== undefined && rate > 0 ? (event.totalOf - event.totalBytes) / rate : undefined
+  const time = left === undefined || left <= 0 ? '' : `, ${formatDuration(left)} left`
+  return `${event.dataset}: ${formatBytes(event.totalBytes)}${of}, ${formatBytes(rate)}/s${time}`
+}
+
+const lineOf = (event: Event, verbose: boolean): string | undefined => {
+  switch (event.type) {
+    case 'step':
+      return `${event.title} ...`
+    case 'done':
+      return event.title
+    case 'note':
+      return event.text
+    case 'warning':
+      return `knox: warning: ${event.text}${event.hint === undefined ? '' : `\nknox: hint: ${event.hint}`}`
+    case 'command':
+      return verbose ? `${event.where}$ ${quoteAll(event.argv)}` : undefined
+    case 'progress':
+      return progressLine(event)
+  }
+}
+
+const PLAIN_PROGRESS_SECONDS = 30
+
+/** Plain lines, for logs, pipes and dumb terminals: progress now and then only. */
+const plain = (style: Style, write: (text: string) => void): Reporter => {
+  let shown = 0
+  return {
+    pause: () => undefined,
+    emit: (event) => {
+      if (event.type === 'progress') {
+        if (event.seconds - shown < PLAIN_PROGRESS_SECONDS) return
+        shown = event.seconds
+      }
+      const line = lineOf(event, style.verbose)
+      if (line !== undefined) write(`${line}\n`)
+    },
+  }
+}
+
+const animated = (style: Style, write: (text: string) => void): Reporter => {
+  let spinner: Ora | undefined
+  let title = ''
+  const pause = () => {
+    spinner?.stop()
+    spinner = undefined
+  }
+  const emit: Emit = (event) => {
+    if (event.type === 'step') {
+      pause()
+      title = event.title
+      spinner = ora({ text: title, stream: process.stderr }).start()
+    } else if (event.type === 'progress') {
+      if (spinner === undefined) spinner = ora({ text: title, stream: process.stderr }).start()
+      spinner.text = progressLine(event)
+    } else if (event.type === 'done') {
+      if (spinner === undefined) ora({ stream: process.stderr }).succeed(event.title)
+      else spinner.succeed(event.title)
+      spinner = undefined
+    } else {
+      const line = lineOf(event, style.verbose)
+      if (line === undefined) return
+      const moving = spinner !== undefined
+      pause()
+      write(`${line}\n`)
+      if (moving) spinner = ora({ text: title, stream: process.stderr }).start()
+    }
+  }
+  return { emit, pause }
+}
+
+/** Turns events into what the owner sees on stderr: ora on a terminal, plain lines elsewhere, NDJSON with --json. */
+export const reporterFor = (style: Style, write: (text: string) => void): Reporter => {
+  if (style.json) return { pause: () => undefined, emit: (event) => write(`${JSON.stringify(event)}\n`) }
+  return style.terminal ? animated(style, write) : plain(style, write)
+}

@@ -1,0 +1,84 @@
+import { z } from 'zod'
+import { NAMES, parseAddress, type NameRule } from './names.ts'
+
+/** The schema of knox.yaml: unknown keys are refused, every default stands here. */
+
+const named = (rule: NameRule) =>
+  z.string().regex(rule.pattern, { error: `is not a ${rule.what}: expected ${rule.expected}` })
+
+const address = z.string().refine((text) => parseAddress(text) !== undefined, {
+  error: 'is not an address: expected host, host:port or [ipv6]:port',
+})
+
+const ipv4 = z.ipv4({ error: 'is not an IPv4 address' })
+
+const network = z.union([
+  z.literal('dhcp'),
+  z.strictObject({
+    address: z.cidrv4({ error: 'is not an IPv4 address with a prefix, such as 192.168.1.13/24' }),
+    gateway: ipv4,
+  }),
+])
+
+/** a disk, slice or partition of the box's own system: ada0p2, mmcsd0s2a */
+const partition = z.string().regex(/^[a-z]{2,8}[0-9]{1,3}(?:[sp][0-9]{1,2}[a-h]?)?$/, {
+  error: 'is not a FreeBSD partition such as ada0p2 or mmcsd0s2a',
+})
+
+export const BOARDS = ['rpi-b', 'laptop'] as const
+export type Board = (typeof BOARDS)[number]
+
+/** where crochet (rpi-b) and the FreeBSD installer (laptop) put the system, and the usual network card */
+const BOARD_DEFAULTS = {
+  'rpi-b': { root: 'mmcsd0s2a', swap: 'mmcsd0s3', interface: 'ue0' },
+  laptop: { root: 'ada0p2', swap: 'ada0p3', interface: 'em0' },
+} as const satisfies Record<Board, unknown>
+
+const box = z
+  .strictObject({
+    name: named(NAMES.box).default('knox'),
+    addresses: z.array(address).min(1, { error: 'needs at least one address' }).max(16),
+    board: z.enum(BOARDS).default('rpi-b'),
+    release: named(NAMES.release).default('releng/10.2'),
+    keymap: named(NAMES.keymap).default('us'),
+    interface: named(NAMES.interface).optional(),
+    network: network.default('dhcp'),
+    nameserver: ipv4.default('8.8.4.4'),
+    root: partition.optional(),
+    swap: partition.optional(),
+    disk: named(NAMES.disk).default('da0'),
+    pool: named(NAMES.pool).default('wd'),
+  })
+  .transform((value) => {
+    const { root, swap, interface: card } = BOARD_DEFAULTS[value.board]
+    return {
+      ...value,
+      root: value.root ?? root,
+      swap: value.swap ?? swap,
+      interface: value.interface ?? card,
+    }
+  })
+
+const home = z.strictObject({
+  pool: named(NAMES.pool),
+  /** datasets below the pool that stay at home, with all that is below them */
+  exclude: z.array(named(NAMES.dataset)).default([]),
+  /** keys and receipts; default ~/.config/knox/<box name> */
+  folder: z.string().startsWith('/', { error: 'must be an absolute path' }).optional(),
+})
+
+const image = z.strictObject({
+  size: z
+    .string()
+    .regex(/^[1-9][0-9]{0,6}(?:m|mb|mi|mib|g|gb|gi|gib)$/, { error: 'is not a size such as 3900mb' })
+    .default('3900mb'),
+})
+
+export const configSchema = z.strictObject({
+  box,
+  home,
+  image: image.default({ size: '3900mb' }),
+})
+
+export type Config = z.infer<typeof configSchema>
+export type BoxConfig = Config['box']

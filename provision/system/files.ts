@@ -1,0 +1,90 @@
+import { randomBytes } from 'node:crypto'
+import {
+  chmod,
+  link,
+  lstat,
+  mkdir,
+  mkdtemp,
+  open,
+  readFile,
+  rename,
+  rm,
+  stat,
+  unlink,
+} from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { KnoxError } from '../core/errors.ts'
+import { Secret } from '../core/secret.ts'
+
+/** True if something stands at the path, a dangling link included. */
+export const exists = (path: string): Promise<boolean> =>
+  lstat(path).then(
+    () => true,
+    () => false,
+  )
+
+/** Makes a folder of mode 0700 where there is none. */
+export const ensurePrivateDir = async (path: string): Promise<void> => {
+  await mkdir(path, { recursive: true, mode: 0o700 })
+}
+
+export interface WriteOptions {
+  /** file mode, default 0600 */
+  readonly mode?: number
+  /** replace what stands there; without it an existing file is an error of code `refused` */
+  readonly replace?: boolean
+}
+
+/** Writes a whole file or nothing: a synced temporary file beside it, then put in place in one step. */
+export const writeFileAtomic = async (
+  path: string,
+  data: string | Buffer | Secret,
+  options: WriteOptions = {},
+) => {
+  const temporary = join(dirname(path), `.${randomBytes(6).toString('hex')}.tmp`)
+  const file = await open(temporary, 'wx', 0o600)
+  try {
+    await file.writeFile(data instanceof Secret ? data.reveal() : data)
+    await file.chmod(options.mode ?? 0o600)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  try {
+    if (options.replace === true) await rename(temporary, path)
+    else await link(temporary, path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    throw new KnoxError('refused', `${path} exists already`, ['nothing was changed; --force replaces it'])
+  } finally {
+    await unlink(temporary).catch(() => undefined)
+  }
+}
+
+/** Reads a text file; undefined if there is none. */
+export const readTextIfAny = (path: string): Promise<string | undefined> =>
+  readFile(path, 'utf8').catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  })
+
+/** Reads a file of secret bytes; refuses one that others may read. Throws `config` if it is missing. */
+export const readSecretFile = async (path: string, label: string): Promise<Secret> => {
+  const info = await stat(path).catch(() => undefined)
+  if (info === undefined) throw new KnoxError('config', `the ${label} is missing: ${path}`)
+  if ((info.mode & 0o077) !== 0)
+    throw new KnoxError('config', `the ${label} can be read by others: ${path}`, [`chmod 600 ${path}`])
+  return new Secret(label, await readFile(path))
+}
+
+/** Runs work with a private temporary folder that is gone afterwards. */
+export const withTempDir = async <T>(work: (dir: string) => Promise<T>): Promise<T> => {
+  const dir = await mkdtemp(join(tmpdir(), 'knox-'))
+  await chmod(dir, 0o700)
+  try {
+    return await work(dir)
+  } finally {
+    await rm(dir, { recursive: true, force: true })
+  }
+}

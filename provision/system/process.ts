@@ -1,0 +1,152 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { $ } from 'zx'
+import { quote } from '../core/quote.ts'
+import { Secret } from '../core/secret.ts'
+
+/** The one place that starts processes. Single commands go through zx, streams through kernel pipes. */
+
+export interface Result {
+  readonly argv: readonly string[]
+  readonly exitCode: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stderr: string
+}
+
+export interface Output extends Result {
+  readonly stdout: string
+}
+
+const KEPT_STDERR = 64 * 1024
+
+/** The environment of every process: C locale for parsing, no agent, nothing that changes zx. */
+const environment = (): NodeJS.ProcessEnv => {
+  const hidden = /^(?:SSH_AUTH_SOCK|SSH_AGENT_PID|SSH_ASKPASS.*|DISPLAY|ZX_.*|LANG|LC_.*)$/
+  const kept = Object.entries(process.env).filter(([name]) => !hidden.test(name))
+  return { ...Object.fromEntries(kept), LC_ALL: 'C' }
+}
+
+// every default of zx that the environment could change is set here (ZX_SHELL, ZX_PREFIX ... are then ignored)
+const shell = $({
+  shell: '/bin/sh',
+  prefix: 'exec ',
+  postfix: '',
+  quote,
+  quiet: true,
+  verbose: false,
+  nothrow: true,
+})
+
+export interface RunOptions {
+  readonly stdin?: string | Secret
+  /** seconds until the process is killed; its exit code is then null */
+  readonly timeout?: number
+}
+
+/** Runs one command to its end and keeps what it prints. Never throws for a failing command. */
+export const run = async (argv: readonly string[], options: RunOptions = {}): Promise<Output> => {
+  const input = options.stdin instanceof Secret ? options.stdin.reveal() : (options.stdin ?? '')
+  const timeout = options.timeout === undefined ? {} : { timeout: `${options.timeout}s` as const }
+  const child = shell({ input, env: environment(), ...timeout })`${argv}`
+  const { exitCode, signal, stdout, stderr } = await child
+  return { argv, exitCode, signal, stdout, stderr }
+}
+
+/** Collects a child's end: exit code, signal and the last 64 KiB of stderr. */
+const ended = (
+  argv: readonly string[],
+  child: ChildProcess,
+  onStderr?: (text: string) => void,
+): Promise<Result> =>
+  new Promise((resolve) => {
+    let stderr = ''
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      stderr = (stderr + text).slice(-KEPT_STDERR)
+      onStderr?.(text)
+    })
+    child.on('error', (error) => resolve({ argv, exitCode: 127, signal: null, stderr: error.message }))
+    child.on('close', (exitCode, signal) => resolve({ argv, exitCode, signal, stderr }))
+  })
+
+export interface Channel {
+  readonly argv: readonly string[]
+  /** The next line of the peer without its newline, undefined at the end of its output. */
+  readLine(): Promise<string | undefined>
+  /** Sends one line; resolves once the kernel has it. Writing to a peer that has gone is not an error here. */
+  writeLine(line: string): Promise<void>
+  /** Starts argv with its stdout joined to the peer's stdin by the kernel; no byte passes through JavaScript. */
+  feed(argv: readonly string[], onStderr: (text: string) => void): Feed
+  /** Closes the peer's stdin. */
+  end(): void
+  kill(): void
+  /** Resolves when the peer has ended. */
+  readonly ended: Promise<Result>
+}
+
+export interface Feed {
+  readonly ended: Promise<Result>
+  kill(): void
+}
+
+const LONGEST_LINE = 64 * 1024
+
+/** Starts a peer that is talked to in lines, such as ssh into the box. */
+export const openChannel = (argv: readonly string[]): Channel => {
+  const [file = '', ...args] = argv
+  const child = spawn(file, args, { env: environment(), stdio: ['pipe', 'pipe', 'pipe'] })
+  const { stdin, stdout } = child
+  const lines: string[] = []
+  const waiting: ((line: string | undefined) => void)[] = []
+  let rest = ''
+  let over = false
+
+  const deliver = (line: string) => {
+    const reader = waiting.shift()
+    if (reader === undefined) lines.push(line)
+    else reader(line)
+  }
+  const finish = () => {
+    over = true
+    for (const reader of waiting.splice(0)) reader(undefined)
+  }
+  stdout.setEncoding('utf8').on('data', (text: string) => {
+    const parts = (rest + text).split('\n')
+    rest = parts.pop() ?? ''
+    for (const part of parts) deliver(part)
+    if (rest.length > LONGEST_LINE) child.kill('SIGKILL')
+  })
+  stdout.on('end', finish).on('error', finish)
+  stdin.on('error', () => undefined) // EPIPE: the peer's end tells why
+  child.on('error', finish)
+
+  return {
+    argv,
+    readLine: () =>
+      new Promise((resolve) => {
+        const line = lines.shift()
+        if (line !== undefined || over) resolve(line)
+        else waiting.push(resolve)
+      }),
+    writeLine: (line) => new Promise((resolve) => stdin.write(`${line}\n`, () => resolve())),
+    feed: (feedArgv, onStderr) => {
+      const [program = '', ...words] = feedArgv
+      if (stdin.destroyed) {
+        const gone = { argv: feedArgv, exitCode: null, signal: 'SIGPIPE' as const, stderr: '' }
+        return { ended: Promise.resolve(gone), kill: () => undefined }
+      }
+      const feeder = spawn(program, words, { env: environment(), stdio: ['ignore', stdin, 'pipe'] })
+      return { ended: ended(feedArgv, feeder, onStderr), kill: () => feeder.kill('SIGTERM') }
+    },
+    end: () => stdin.end(),
+    kill: () => child.kill('SIGTERM'),
+    ended: ended(argv, child),
+  }
+}
+
+/** Runs argv on the owner's terminal, for programs that ask by themselves. Resolves with its exit code. */
+export const runOnTerminal = (argv: readonly string[]): Promise<number | null> =>
+  new Promise((resolve) => {
+    const [file = '', ...args] = argv
+    const child = spawn(file, args, { stdio: 'inherit' })
+    child.on('error', () => resolve(127))
+    child.on('close', resolve)
+  })
