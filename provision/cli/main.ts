@@ -36,6 +36,7 @@ const MEANINGS: Record<keyof typeof EXIT_CODES, string> = {
   'no-space': 'the box has no room for it',
   'connection-lost': 'the connection to the box broke',
   'left-unlocked': 'the box could not lock its disk: look at it now',
+  disk: 'the box’s disk is missing or does not answer, or its pool cannot be imported',
   interrupted: 'stopped by the owner',
 }
 

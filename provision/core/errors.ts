@@ -17,6 +17,7 @@ export const EXIT_CODES = {
   'no-space': 18,
   'connection-lost': 19,
   'left-unlocked': 20,
+  disk: 21,
   interrupted: 130,
 } as const
 

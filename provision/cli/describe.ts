@@ -1,0 +1,67 @@
+import { formatBytes, formatDuration } from '../core/sizes.ts'
+import { printable } from '../core/names.ts'
+import type { Preview, PreviewedStream } from '../runtime/preview.ts'
+import type { DatasetStatus, Status } from '../runtime/status.ts'
+
+/** Results as people read them. */
+
+const MOST_FILES = 50
+
+const SIGNS = { '+': 'new', '-': 'removed', M: 'changed', R: 'renamed' } as const
+
+const describeStream = (stream: PreviewedStream): readonly string[] => {
+  const size = stream.bytes === undefined ? 'size unknown' : formatBytes(stream.bytes)
+  const range = stream.from === undefined ? `all of @${stream.to}` : `@${stream.from} to @${stream.to}`
+  const files = (stream.changes ?? []).slice(0, MOST_FILES).map(({ kind, path, renamedTo }) => {
+    const to = renamedTo === undefined ? '' : ` -> ${printable(renamedTo)}`
+    return `    ${SIGNS[kind].padEnd(8)} ${printable(path)}${to}`
+  })
+  const more = (stream.changes?.length ?? 0) - MOST_FILES
+  return [
+    `${stream.dataset}: ${range}, ${size}`,
+    ...files,
+    ...(more > 0 ? [`    ... and ${more} more files`] : []),
+  ]
+}
+
+/** What the next backup would send. */
+export const describePreview = ({ streams, other, problems }: Preview): string => {
+  const total = streams.reduce((sum, { bytes }) => sum + (bytes ?? 0), 0)
+  return [
+    ...problems.map(({ message, hint }) => `! ${message}\n    ${hint}`),
+    ...other.map((step) =>
+      step.step === 'rename'
+        ? `rename on the box: ${step.from} to ${step.to}`
+        : `new and empty on the box: ${step.dataset}`,
+    ),
+    ...streams.flatMap(describeStream),
+    streams.length === 0 ? 'nothing to send' : `${streams.length} streams, ${formatBytes(total)} in all`,
+  ].join('\n')
+}
+
+const WORDS: Readonly<Record<DatasetStatus['state'], string>> = {
+  proved: 'proved',
+  behind: 'behind',
+  'not-on-box': 'not on the box',
+  'no-snapshot': 'no snapshot yet',
+  'box-only': 'only on the box',
+}
+
+/** How home and box stand. */
+export const describeStatus = ({ box, provedAt, age, used, available, datasets }: Status): string => {
+  const width = Math.max(...datasets.map(({ dataset }) => dataset.length), 7)
+  const at = (name: string | undefined) => (name === undefined ? '-' : `@${name}`)
+  return [
+    provedAt === undefined || age === undefined
+      ? `box ${box}: nothing was ever proved to be there`
+      : `box ${box}: last proof ${formatDuration(age)} ago (${provedAt})`,
+    ...(used === undefined || available === undefined
+      ? []
+      : [`its pool: ${formatBytes(used)} used, ${formatBytes(available)} free`]),
+    '',
+    ...datasets.map(
+      ({ dataset, state, home, box: onBox }) =>
+        `${dataset.padEnd(width)}  ${WORDS[state].padEnd(15)}  home ${at(home)}  box ${at(onBox)}`,
+    ),
+  ].join('\n')
+}

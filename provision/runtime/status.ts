@@ -1,0 +1,64 @@
+import type { Config } from '../core/config.ts'
+import type { Emit } from '../core/events.ts'
+import { homeFolder } from '../system/config-file.ts'
+import { readHome } from './backup.ts'
+import { readReceipt, receiptAge } from './receipt.ts'
+
+export interface DatasetStatus {
+  readonly dataset: string
+  readonly snapshots: number
+  /** newest snapshot at home, and newest on the box at the last proof */
+  readonly home: string | undefined
+  readonly box: string | undefined
+  readonly state: 'proved' | 'behind' | 'not-on-box' | 'no-snapshot' | 'box-only'
+}
+
+export interface Status {
+  readonly box: string
+  readonly provedAt: string | undefined
+  /** seconds since the last proof */
+  readonly age: number | undefined
+  /** bytes on the box's pool at the last proof */
+  readonly used: number | undefined
+  readonly available: number | undefined
+  readonly datasets: readonly DatasetStatus[]
+}
+
+/** How home and box stand by the last proof; neither the box nor the key is touched. */
+export const status = async (config: Config, emit: Emit, now: Date): Promise<Status> => {
+  const home = await readHome(config, emit)
+  const receipt = await readReceipt(homeFolder(config))
+  const onBox = new Map(receipt?.datasets.map((dataset) => [dataset.name, dataset]))
+  const boxName = (name: string) => config.box.pool + name.slice(config.home.pool.length)
+  const datasets = home.map(({ name, snapshots }): DatasetStatus => {
+    const ours = snapshots.at(-1)
+    const theirs = onBox.get(boxName(name))?.newest ?? undefined
+    const state =
+      ours === undefined
+        ? 'no-snapshot'
+        : theirs === undefined
+          ? 'not-on-box'
+          : theirs.guid === ours.guid
+            ? 'proved'
+            : 'behind'
+    return { dataset: name, snapshots: snapshots.length, home: ours?.name, box: theirs?.name, state }
+  })
+  const known = new Set(home.map(({ name }) => boxName(name)))
+  const boxOnly = (receipt?.datasets ?? [])
+    .filter(({ name }) => !known.has(name))
+    .map(({ name, snapshots, newest }): DatasetStatus => ({
+      dataset: name,
+      snapshots,
+      home: undefined,
+      box: newest?.name,
+      state: 'box-only',
+    }))
+  return {
+    box: config.box.name,
+    provedAt: receipt?.provedAt,
+    age: receipt === undefined ? undefined : receiptAge(receipt, now),
+    used: receipt?.pool.used,
+    available: receipt?.pool.available,
+    datasets: [...datasets, ...boxOnly],
+  }
+}

@@ -1,0 +1,195 @@
+import type { Change, Read, StderrRule } from '../core/command.ts'
+import { KnoxError } from '../core/errors.ts'
+
+/** zfs(8), as it is on FreeBSD 10.2 and later and on Linux (OpenZFS). Pure: builds commands, parses output. */
+
+export type DatasetType = 'filesystem' | 'volume'
+
+export interface Snapshot {
+  /** the part after the @ */
+  readonly name: string
+  /** identity, decimal */
+  readonly guid: string
+  /** order within its dataset */
+  readonly createtxg: bigint
+}
+
+export interface Dataset {
+  readonly name: string
+  readonly type: DatasetType
+  readonly guid: string
+  readonly createtxg: bigint
+  readonly resumeToken: string | undefined
+  /** oldest first */
+  readonly snapshots: readonly Snapshot[]
+}
+
+const FAILURES: readonly StderrRule[] = [
+  {
+    pattern: /dataset does not exist|no such pool|no datasets available/,
+    code: 'config',
+    message: 'the pool or dataset does not exist at home',
+    hints: ['zfs list shows what there is; home.pool in knox.yaml names the pool'],
+  },
+  {
+    pattern: /permission denied|Permission denied|must be root|cannot open .*\/dev\/zfs/,
+    code: 'platform',
+    message: 'zfs does not let this user do it',
+    hints: ['run as root, or once: zfs allow -u USER send,diff,snapshot,mount,hold POOL'],
+  },
+  {
+    pattern: /modules? (?:are|is) not loaded|ZFS utilities must be run as root|Failed to initialize/,
+    code: 'platform',
+    message: 'zfs is not ready on this machine',
+    hints: ['load the module: kldload zfs (FreeBSD), modprobe zfs (Linux)'],
+  },
+]
+
+const INVENTORY_COLUMNS = 'name,type,guid,createtxg'
+
+const malformed = (line: string): KnoxError =>
+  new KnoxError('verification', `an inventory line is not understood: ${JSON.stringify(line.slice(0, 200))}`)
+
+const DECIMAL = /^[0-9]{1,20}$/
+
+/** all that ZFS allows in a name lies within printable ASCII */
+const PRINTABLE = /^[ -~]{1,1024}$/
+
+/**
+ * Datasets with their snapshots from lines of `zfs list -Hp -t filesystem,volume,snapshot -o name,type,guid,createtxg[,token]`.
+ * Throws `verification` for a line that is none.
+ */
+export const parseInventory = (lines: readonly string[]): readonly Dataset[] => {
+  const datasets = new Map<string, Omit<Dataset, 'snapshots'>>()
+  const snapshots = new Map<string, Snapshot[]>()
+  for (const line of lines) {
+    const [name, type, guid, createtxg, token] = line.split('\t')
+    if (name === undefined || guid === undefined || createtxg === undefined) throw malformed(line)
+    if (!PRINTABLE.test(name) || !DECIMAL.test(guid) || !DECIMAL.test(createtxg)) throw malformed(line)
+    const at = name.indexOf('@')
+    if (type === 'snapshot' && at > 0) {
+      const dataset = name.slice(0, at)
+      const of = snapshots.get(dataset) ?? []
+      of.push({ name: name.slice(at + 1), guid, createtxg: BigInt(createtxg) })
+      snapshots.set(dataset, of)
+    } else if ((type === 'filesystem' || type === 'volume') && at < 0) {
+      const resumeToken = token === undefined || token === '-' || token === '' ? undefined : token
+      datasets.set(name, { name, type, guid, createtxg: BigInt(createtxg), resumeToken })
+    } else throw malformed(line)
+  }
+  const older = (a: Snapshot, b: Snapshot) =>
+    a.createtxg < b.createtxg ? -1 : a.createtxg > b.createtxg ? 1 : 0
+  return [...datasets.values()].map((dataset) => ({
+    ...dataset,
+    snapshots: (snapshots.get(dataset.name) ?? []).sort(older),
+  }))
+}
+
+/** All datasets and snapshots below a pool, by one process whatever their number. */
+export const listInventory = (pool: string): Read<readonly Dataset[]> => ({
+  effect: 'read',
+  argv: ['zfs', 'list', '-Hp', '-r', '-t', 'filesystem,volume,snapshot', '-o', INVENTORY_COLUMNS, pool],
+  parse: (stdout) => parseInventory(stdout.split('\n').filter((line) => line !== '')),
+  failures: FAILURES,
+})
+
+/** `zfs snapshot -r pool@name`: all datasets at one instant. */
+export const snapshotRecursively = (pool: string, snapshot: string): Change => ({
+  effect: 'change',
+  argv: ['zfs', 'snapshot', '-r', `${pool}@${snapshot}`],
+  failures: [
+    { pattern: /dataset already exists/, code: 'busy', message: `a snapshot ${snapshot} exists already` },
+    {
+      pattern: /out of space/,
+      code: 'failed',
+      message: 'the pool at home has no room for a snapshot',
+      hints: ['remove old snapshots or files at home'],
+    },
+    ...FAILURES,
+  ],
+})
+
+/** What one stream carries: everything of the first snapshot, or all between two. */
+export interface SendRange {
+  readonly dataset: string
+  /** incremental source, undefined for a full stream */
+  readonly from: string | undefined
+  readonly to: string
+}
+
+/** -p: properties travel. -I: every snapshot in between. No -R: one dataset a stream, nothing is deleted or renamed. */
+const sendWords = ({ dataset, from, to }: SendRange): readonly string[] => [
+  '-p',
+  ...(from === undefined ? [] : ['-I', `@${from}`]),
+  `${dataset}@${to}`,
+]
+
+/** The argv of a send that tells its progress on stderr (-P -v). */
+export const sendArgv = (range: SendRange): readonly string[] => [
+  'zfs',
+  'send',
+  '-P',
+  '-v',
+  ...sendWords(range),
+]
+
+/**
+ * Bytes that `zfs send -nP` estimates. 10.2 prints to stderr, 10.4 and later to stdout, so both are joined by the shell.
+ * The last line is `size<TAB>bytes`; undefined where none is printed.
+ */
+export const estimateSend = (range: SendRange): Read<number | undefined> => ({
+  effect: 'read',
+  argv: ['sh', '-c', 'exec "$@" 2>&1', 'sh', 'zfs', 'send', '-n', '-P', ...sendWords(range)],
+  parse: (stdout) => {
+    const size = /^size\t([0-9]+)$/m.exec(stdout)?.[1]
+    return size === undefined ? undefined : Number(size)
+  },
+  failures: FAILURES,
+})
+
+/** Bytes sent so far, from the progress lines `HH:MM:SS<TAB>bytes<TAB>snapshot`; undefined if the text holds none. */
+export const parseProgress = (
+  stderr: string,
+): { readonly snapshot: string; readonly bytes: number } | undefined => {
+  const last = [...stderr.matchAll(/^[0-9]{2}:[0-9]{2}:[0-9]{2}\t([0-9]+)\t(.+)$/gm)].at(-1)
+  return last?.[1] === undefined || last[2] === undefined
+    ? undefined
+    : { bytes: Number(last[1]), snapshot: last[2] }
+}
+
+export interface FileChange {
+  /** + made, - removed, M modified, R renamed */
+  readonly kind: '+' | '-' | 'M' | 'R'
+  readonly path: string
+  readonly renamedTo: string | undefined
+}
+
+/** zfs diff escapes blanks and everything beyond ASCII as `\ooo`, byte by byte. */
+const unescapePath = (text: string): string => {
+  const bytes = Buffer.from(
+    text.replace(/\\(0?[0-7]{3})/g, (_match, octal: string) =>
+      String.fromCharCode(Number.parseInt(octal, 8)),
+    ),
+    'latin1',
+  )
+  return bytes.toString('utf8')
+}
+
+/** Files that changed between two snapshots of one file system, or since a snapshot. */
+export const diff = (dataset: string, from: string, to: string): Read<readonly FileChange[]> => ({
+  effect: 'read',
+  argv: ['zfs', 'diff', '-H', `${dataset}@${from}`, `${dataset}@${to}`],
+  parse: (stdout) =>
+    stdout.split('\n').flatMap((line) => {
+      const [kind, path, renamedTo] = line.split('\t')
+      if ((kind !== '+' && kind !== '-' && kind !== 'M' && kind !== 'R') || path === undefined) return []
+      return [
+        {
+          kind,
+          path: unescapePath(path),
+          renamedTo: renamedTo === undefined ? undefined : unescapePath(renamedTo),
+        },
+      ]
+    }),
+  failures: FAILURES,
+})

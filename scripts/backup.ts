@@ -1,0 +1,46 @@
+import { defineCommand, type Knox } from '../provision/cli/command.ts'
+import { describePreview } from '../provision/cli/describe.ts'
+import type { ExitName } from '../provision/core/errors.ts'
+import { formatBytes, formatDuration } from '../provision/core/sizes.ts'
+import { backup as runBackup } from '../provision/runtime/backup.ts'
+import { preview } from '../provision/runtime/preview.ts'
+
+export const BACKUP_OPTIONS = {
+  prove: { type: 'boolean', help: 'unlock the disk and look, even if nothing is to be sent' },
+  'accept-new-pool': {
+    type: 'boolean',
+    help: 'go on although the box has another pool than at the last proof',
+  },
+} as const
+
+/** Sends what the box lacks; also the second half of snapback. */
+export const sendToBox = async (knox: Knox): Promise<ExitName | undefined> => {
+  const config = await knox.config()
+  if (knox.dryRun) {
+    const plan = await preview(config, knox.emit, false)
+    knox.result(describePreview(plan), plan)
+    return undefined
+  }
+  const options = { prove: knox.args.flag('prove'), acceptNewPool: knox.args.flag('accept-new-pool') }
+  const report = await runBackup(config, options, knox.emit)
+  for (const { message, hint } of report.problems) knox.emit({ type: 'warning', text: message, hint })
+  const { streams, bytes, seconds, receipt } = report
+  knox.result(
+    report.outcome === 'nothing-to-send'
+      ? `nothing to send: the box has all of it since ${receipt.provedAt}, and its disk is locked`
+      : `${streams} streams, ${formatBytes(bytes)} in ${formatDuration(seconds)}; ` +
+          `${receipt.datasets.length} datasets proved at ${receipt.provedAt}, disk locked`,
+    report,
+  )
+  if (report.problems.length === 0) return undefined
+  const onlyTrouble = report.problems.some(({ kind }) => kind === 'diverged') && report.delivered === 0
+  return onlyTrouble ? 'diverged' : 'partial'
+}
+
+/** Exit: 0 proved or nothing to send, 5 some datasets stayed behind, 10 unreachable, 13 diverged, others in --help. */
+export const backup = defineCommand({
+  name: 'backup',
+  summary: 'send what the box lacks, prove that it arrived and that the disk is locked again',
+  options: BACKUP_OPTIONS,
+  run: sendToBox,
+})
