@@ -63,17 +63,18 @@ export const sshConfigText = (folder: string, boxName: string, logins: readonly 
 export const knownHostsText = (boxName: string, publicKey: string): string =>
   `${boxName} ${publicKey.trim().split(' ').slice(0, 2).join(' ')}\n`
 
-/** ssh as one of knox's logins; extra words are a remote command line. `agent` is the socket of a private agent. */
+/** ssh as one of knox's logins. `agent` is the socket of a private agent, `words` are further options. */
 export const sshArgv = (
   target: SshTarget,
   login: Login,
-  options: { readonly command?: string; readonly agent?: string } = {},
+  options: { readonly command?: string; readonly agent?: string; readonly words?: readonly string[] } = {},
 ): readonly string[] => [
   'ssh',
   '-F',
   `${target.folder}/${KEY_FILES.sshConfig}`,
   '-T',
   ...(options.agent === undefined ? [] : ['-o', `IdentityAgent=${options.agent}`]),
+  ...(options.words ?? []),
   '-o',
   `HostName=${target.address.host}`,
   '-p',

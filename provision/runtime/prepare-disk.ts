@@ -1,0 +1,106 @@
+import { join } from 'node:path'
+import type { Change, Runner } from '../core/command.ts'
+import type { Config } from '../core/config.ts'
+import { KnoxError } from '../core/errors.ts'
+import type { Emit } from '../core/events.ts'
+import { KEY_FILES } from '../core/keys.ts'
+import type { Secret } from '../core/secret.ts'
+import { formatBytes } from '../core/sizes.ts'
+import { readSecretFile, writeFileAtomic } from '../system/files.ts'
+import type { Disk } from '../tools/disk.ts'
+import { geliAttach, geliDetach, geliInit, geliProviders, readMetadata } from '../tools/geli.ts'
+import { zpoolCreate, zpoolExport, zpoolImport } from '../tools/zpool.ts'
+
+const SMALLEST_DISK = 64 * 1024 * 1024
+
+/** One line that tells the owner which disk this is. */
+export const describeDisk = (disk: Disk): string =>
+  `${disk.name} (${disk.description}, serial ${disk.serial ?? 'unknown'}, ${formatBytes(disk.bytes)})`
+
+/** Throws if the disk must not be touched: `refused` if it is in use, or holds data and `erase` was not said. */
+export const checkDisk = (disk: Disk, erase: boolean): void => {
+  if (disk.inUse)
+    throw new KnoxError('refused', `${describeDisk(disk)} is in use on the box`, [
+      'a disk that is mounted, swap, attached or part of a pool is never touched',
+    ])
+  if (disk.bytes < SMALLEST_DISK) throw new KnoxError('refused', `${describeDisk(disk)} is too small`)
+  if (disk.contents !== 'blank' && !erase)
+    throw new KnoxError(
+      'refused',
+      disk.contents === 'geli'
+        ? `${describeDisk(disk)} is encrypted by GELI already: it may hold a backup`
+        : `${describeDisk(disk)} is not empty`,
+      ['nothing was changed; --erase says that all of it may be lost'],
+    )
+}
+
+export interface Preparation {
+  readonly title: string
+  readonly change: Change
+}
+
+/** What is done to the disk, in this order: the attach right after init proves the key before anything is written. */
+export const preparations = (config: Config, key: Secret): readonly Preparation[] => {
+  const { disk, pool } = config.box
+  return [
+    { title: 'encrypting', change: geliInit(disk, key) },
+    { title: 'attaching, to prove that the key opens it', change: geliAttach(disk, key) },
+    { title: `making the pool ${pool}`, change: zpoolCreate(pool, `${disk}.eli`) },
+    { title: 'exporting', change: zpoolExport(pool) },
+    { title: 'detaching', change: geliDetach(disk) },
+    { title: 'attaching once more, as a backup will', change: geliAttach(disk, key) },
+    { title: 'importing', change: zpoolImport(pool) },
+    { title: 'exporting', change: zpoolExport(pool) },
+    { title: 'detaching', change: geliDetach(disk) },
+  ]
+}
+
+/** After a failure: as much of export and detach as works, so that the disk is not left unlocked. */
+const tidy = async (config: Config, runner: Runner): Promise<void> => {
+  await runner.act(zpoolExport(config.box.pool)).catch(() => undefined)
+  await runner.act(geliDetach(config.box.disk)).catch(() => undefined)
+}
+
+const stillAttached = (disk: string, cause: unknown): KnoxError =>
+  new KnoxError(
+    'left-unlocked',
+    `the disk ${disk} is still attached on the box`,
+    ['switch the box off and on again'],
+    { cause },
+  )
+
+const isLocked = async (config: Config, runner: Runner): Promise<boolean> =>
+  !(await runner.read(geliProviders)).includes(`${config.box.disk}.eli`)
+
+/**
+ * Encrypts the box's disk and makes its pool; brings the GELI metadata home as geli-metadata-DISK.bin.
+ * `runner` is a root shell on the box. The disk must have passed `checkDisk`. Throws what failed, with the disk locked if possible.
+ */
+export const prepareDisk = async (
+  config: Config,
+  folder: string,
+  runner: Runner,
+  emit: Emit,
+): Promise<void> => {
+  const { disk } = config.box
+  const key = await readSecretFile(join(folder, KEY_FILES.disk), 'disk key')
+  try {
+    for (const { title, change } of preparations(config, key)) {
+      emit({ type: 'step', title })
+      await runner.act(change)
+      emit({ type: 'done', title })
+    }
+  } catch (error) {
+    await tidy(config, runner)
+    if (await isLocked(config, runner).catch(() => true)) throw error
+    throw stillAttached(disk, error)
+  }
+  if (!(await isLocked(config, runner))) throw stillAttached(disk, undefined)
+  const metadata = await runner.read(readMetadata(disk))
+  if (!metadata.subarray(0, 9).equals(Buffer.from('GEOM::ELI')))
+    throw new KnoxError('verification', 'the GELI metadata that came back is none')
+  await writeFileAtomic(join(folder, `geli-metadata-${disk.replaceAll('/', '-')}.bin`), metadata, {
+    replace: true,
+  })
+  emit({ type: 'done', title: 'the GELI metadata is in the key folder, the disk is locked' })
+}
