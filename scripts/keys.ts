@@ -2,117 +2,139 @@ import { defineCommand, type Knox } from '../provision/cli/command.ts'
 import { KnoxError, type ExitName } from '../provision/core/errors.ts'
 import { LOGINS, type Login } from '../provision/core/keys.ts'
 import {
-  folderProblems,
-  initialFiles,
+  checkPassphrase,
+  ensureKeyFolder,
+  formatEnd,
   initKeys,
+  listKeys,
+  parseSourceAddress,
+  parseValidity,
+  planInit,
+  planSigning,
   renewLogins,
   signLogins,
+  type PlannedCertificate,
 } from '../provision/keys/key-folder.ts'
-import { listKeys, type ListedKey } from '../provision/keys/list-keys.ts'
+import { keyTable } from '../provision/keys/key-table.ts'
 import { homeFolder } from '../provision/system/config-file.ts'
+import { withLock } from '../provision/system/lock.ts'
 
-const DAY = 86_400_000
+const PASSPHRASE = 'passphrase of the keys'
 
-const loginsOf = (knox: Knox): readonly Login[] => {
-  const wanted = knox.args.text('login')
-  const found = LOGINS.filter((login) => wanted === undefined || login === wanted)
-  if (found.length === 0)
-    throw new KnoxError('usage', `there is no login ${JSON.stringify(wanted)}`, [
-      `one of ${LOGINS.join(', ')}`,
-    ])
-  return found
-}
-
-const signOptionsOf = (knox: Knox) => {
-  const days = knox.args.text('validity')
-  if (days !== undefined && !/^[1-9][0-9]{0,4}d$/.test(days))
-    throw new KnoxError('usage', `${JSON.stringify(days)} is not a validity`, [
-      'a number of days, such as 365d',
-    ])
-  const sourceAddress = knox.args.text('source-address')
-  if (sourceAddress !== undefined && !/^[0-9a-fA-F.:/,]+$/.test(sourceAddress))
-    throw new KnoxError('usage', `${JSON.stringify(sourceAddress)} is not a list of networks`, [
-      'such as 203.0.113.7/32',
-    ])
-  const validUntil = days === undefined ? undefined : new Date(Date.now() + Number.parseInt(days, 10) * DAY)
-  return { validUntil, sourceAddress }
-}
-
-const describeKey = ({ file, kind, fingerprint, certificate }: ListedKey): string =>
-  [
-    `${file.padEnd(22)} ${kind.padEnd(10)} ${fingerprint}`,
-    ...(certificate === undefined
-      ? []
-      : [
-          `  certificate ${certificate.serial} for ${certificate.principals.join(', ')}, ` +
-            `valid ${certificate.validUntil === undefined ? 'for ever' : `until ${certificate.validUntil}`}`,
-          `  may do: ${certificate.forcedCommand ?? 'anything (a root shell)'}` +
-            (certificate.sourceAddress === undefined ? '' : `, from ${certificate.sourceAddress} only`),
-        ]),
-  ].join('\n')
-
-const init = async (knox: Knox, folder: string, boxName: string): Promise<void> => {
-  const options = { ...signOptionsOf(knox), force: knox.args.flag('force'), now: new Date() }
+const init = async (knox: Knox): Promise<ExitName | undefined> => {
+  const config = await knox.config()
+  const folder = homeFolder(config)
+  const force = knox.args.flag('force')
+  const plan = await planInit(folder, force)
   if (knox.dryRun) {
-    knox.result([`would make in ${folder}:`, ...initialFiles].join('\n'), { folder, files: initialFiles })
-    return
+    const aside = plan.replaced.map((file) => `would move aside ${file}`)
+    const text = [...aside, ...plan.files.map((file) => `would make ${folder}/${file}`)].join('\n')
+    knox.result(text, { folder, ...plan })
+    return undefined
   }
-  const passphrase = await knox.passphrase('passphrase for the authority and knox-shell', { twice: true })
-  await initKeys(folder, boxName, passphrase, options)
-  knox.emit({
-    type: 'warning',
-    text: `${folder} now holds the only keys of the box ${boxName} and its disk`,
-    hint: 'keep a copy of that folder somewhere else than on the pool',
-  })
+  const passphrase = await knox.passphrase(`new ${PASSPHRASE}`, { twice: true })
+  checkPassphrase(passphrase)
+  await ensureKeyFolder(folder)
+  const made = await withLock(folder, () =>
+    initKeys(folder, { boxName: config.box.name, passphrase, force, now: new Date() }),
+  )
+  if (made.replaced !== undefined)
+    knox.emit({
+      type: 'warning',
+      text: `the keys that stood there are now in ${made.replaced}`,
+      hint: 'a disk that was prepared with the old geli.key opens with that one only: keep it',
+    })
+  const text = [
+    `keys of ${config.box.name} made in ${folder}`,
+    `  CA key    ${made.caFingerprint}`,
+    `  host key  ${made.hostKeyFingerprint}`,
+    'without geli.key and the passphrase the backup cannot be read: keep a copy of this folder away from home and box',
+  ].join('\n')
+  knox.result(text, { folder, ...made })
+  return undefined
 }
 
-const list = async (knox: Knox, folder: string): Promise<ExitName | undefined> => {
-  const problems = await folderProblems(folder)
+const list = async (knox: Knox): Promise<ExitName | undefined> => {
+  const folder = homeFolder(await knox.config())
   const keys = await listKeys(folder)
-  knox.result(keys.map(describeKey).join('\n'), { folder, keys, problems })
-  for (const text of problems) knox.emit({ type: 'warning', text })
-  return problems.length === 0 ? undefined : 'config'
+  knox.result(`${folder}\n${keyTable(keys)}`, { folder, keys })
+  return keys.some(({ problems }) => problems.length > 0) ? 'config' : undefined
 }
 
-/** Exit: 0 done, 2 unknown words, 3 keys missing or open to others (list), 4 keys are there already, 12 wrong passphrase. */
+const chosenLogins = (name: string | undefined): readonly Login[] => {
+  const chosen = LOGINS.filter((login) => name === undefined || login === name)
+  if (chosen.length > 0) return chosen
+  throw new KnoxError('usage', `there is no login ${JSON.stringify(name)}`, [`one of ${LOGINS.join(', ')}`])
+}
+
+const describeCertificate = ({ file, serial, validity, sourceAddress }: PlannedCertificate): string =>
+  `${file}: serial ${serial.toString()}, valid ${formatEnd(validity.after)} to ${formatEnd(validity.before)}, ` +
+  `from ${sourceAddress.length === 0 ? 'anywhere' : sourceAddress.join(', ')}`
+
+const reissue = async (knox: Knox, act: typeof signLogins, what: string): Promise<ExitName | undefined> => {
+  const folder = homeFolder(await knox.config())
+  const addresses = knox.args.text('source-address')
+  const options = {
+    logins: chosenLogins(knox.args.text('login')),
+    validity: parseValidity(knox.args.text('validity') ?? 'forever', new Date()),
+    sourceAddress:
+      addresses === undefined ? undefined : addresses === 'any' ? [] : parseSourceAddress(addresses),
+  }
+  let certificates = await planSigning(folder, options)
+  if (!knox.dryRun) {
+    const passphrase = await knox.passphrase(PASSPHRASE)
+    certificates = await withLock(folder, () => act(folder, { ...options, passphrase }))
+  }
+  const value = certificates.map(({ login, file, serial, validity, sourceAddress }) => ({
+    login,
+    file,
+    serial: serial.toString(),
+    validAfter: formatEnd(validity.after),
+    validBefore: formatEnd(validity.before),
+    sourceAddress,
+  }))
+  const title = `${knox.dryRun ? 'would make ' : ''}${what} in ${folder}`
+  knox.result([title, ...certificates.map(describeCertificate)].join('\n'), { folder, certificates: value })
+  return undefined
+}
+
+const SUBCOMMANDS: Readonly<Record<string, (knox: Knox) => Promise<ExitName | undefined>>> = {
+  init,
+  list,
+  sign: (knox) => reissue(knox, signLogins, 'new certificates'),
+  renew: (knox) => reissue(knox, renewLogins, 'new keys and certificates'),
+}
+
+/** Exit: 0 done, 2 short passphrase, 3 a file is missing, damaged or too open, 4 keys exist, 12 wrong passphrase. */
 export const keys = defineCommand({
   name: 'keys',
-  summary: 'make, list, sign and renew the keys of the box',
+  summary: 'the keys and certificates of the box, made at home',
   positionals: 'init|list|sign|renew',
   details: [
-    'init   a certificate authority, the box’s host key, three logins, the disk’s key',
-    'list   what is there: fingerprints, certificates and what they allow',
-    'sign   new certificates for the logins’ keys',
-    'renew  new keys and certificates for the logins',
+    'init   make the CA key, the host key, three logins with certificates, and the disk key',
+    'list   what there is, and what is wrong with it',
+    'sign   new certificates for the keys that the logins have',
+    'renew  new keys for the logins, and certificates',
+    '',
+    'The box trusts the CA key: after sign or renew nothing changes there.',
   ].join('\n'),
   options: {
-    'passphrase-file': { type: 'string', value: 'FILE', help: 'the passphrase is its first line' },
-    force: { type: 'boolean', help: 'init: make new keys, move the old ones into a folder beside them' },
-    login: { type: 'string', value: 'NAME', help: 'sign, renew: only knox-shell, knox-fifo or knox-send' },
-    validity: {
+    'passphrase-file': { type: 'string', value: 'FILE', help: 'passphrase of the keys, first line' },
+    force: { type: 'boolean', help: 'init: move keys that exist to a sub-folder and make new ones' },
+    login: { type: 'string', value: 'LOGIN', help: `sign, renew: only ${LOGINS.join(' | ')}` },
+    validity: { type: 'string', value: 'DAYS', help: 'sign, renew: such as 365d (default: forever)' },
+    'source-address': {
       type: 'string',
-      value: 'DAYS',
-      help: 'certificates end after so many days, such as 365d (default: never)',
+      value: 'LIST',
+      help: 'sign, renew: networks to log in from, or any (default: as before)',
     },
-    'source-address': { type: 'string', value: 'NETS', help: 'certificates count only from these networks' },
   },
-  run: async (knox) => {
-    const [verb, ...more] = knox.positionals
-    const config = await knox.config()
-    const folder = homeFolder(config)
-    if (more.length === 0 && verb === 'list') return list(knox, folder)
-    if (more.length === 0 && verb === 'init') {
-      await init(knox, folder, config.box.name)
-    } else if (more.length === 0 && (verb === 'sign' || verb === 'renew')) {
-      const [logins, options] = [loginsOf(knox), signOptionsOf(knox)]
-      if (knox.dryRun) {
-        knox.result(`would ${verb} ${logins.join(', ')} in ${folder}`, { verb, logins })
-        return undefined
-      }
-      const passphrase = await knox.passphrase('passphrase of the authority')
-      await (verb === 'sign' ? signLogins : renewLogins)(folder, logins, passphrase, options)
-    } else
-      throw new KnoxError('usage', 'keys takes one of init, list, sign, renew', ['see: knox keys --help'])
-    return list(knox, folder)
+  run: (knox) => {
+    const [word = '', ...more] = knox.positionals
+    const run = Object.hasOwn(SUBCOMMANDS, word) ? SUBCOMMANDS[word] : undefined
+    if (run !== undefined && more.length === 0) return run(knox)
+    throw new KnoxError('usage', `knox keys takes one of ${Object.keys(SUBCOMMANDS).join(', ')}`, [
+      'see: knox keys --help',
+    ])
   },
 })

@@ -1,112 +1,136 @@
 import { randomBytes } from 'node:crypto'
-import { KnoxError } from '../core/errors.ts'
-import { KEY_TYPE, publicKeyBlob, sign, verify, type KeyPair } from './ed25519.ts'
-import { list, readList, readWire, string, uint32, uint64 } from './wire.ts'
+import {
+  KEY_TYPE,
+  PUBLIC_LENGTH,
+  publicKeyBlob,
+  readLine,
+  readPublicKeyBlob,
+  sign,
+  verify,
+  type KeyPair,
+} from './ed25519.ts'
+import type { Validity } from './validity.ts'
+import { damaged, encodeList, encodeString, encodeUint32, encodeUint64, readWire } from './wire.ts'
 
-/** OpenSSH user certificates: PROTOCOL.certkeys of OpenSSH, type ssh-ed25519-cert-v01@openssh.com. */
+/** OpenSSH's user certificates (PROTOCOL.certkeys) for Ed25519 keys, signed by an Ed25519 CA key. */
 
-export const CERTIFICATE_TYPE = 'ssh-ed25519-cert-v01@openssh.com'
-const USER_CERTIFICATE = 1
-const FOREVER = 2n ** 64n - 1n
+const CERTIFICATE_TYPE = 'ssh-ed25519-cert-v01@openssh.com'
+const USER = 1
+const NONCE_LENGTH = 32
+const FORCE_COMMAND = 'force-command'
+const SOURCE_ADDRESS = 'source-address'
 
-/**
- * A limited validity begins long ago: the box has no clock of its own and may wake up in the past,
- * where a certificate that begins today would lock everybody out.
- */
-const LONG_AGO = 1_420_070_400n // 2015-01-01T00:00:00Z
-
-export interface CertificateRequest {
-  /** of the key that is certified, 32 bytes */
+export interface Certificate {
   readonly publicKey: Buffer
   readonly serial: bigint
   readonly keyId: string
   readonly principals: readonly string[]
-  /** undefined: for ever */
-  readonly validUntil: Date | undefined
-  /** the only thing the key may do; undefined: a shell, with a terminal */
+  readonly validity: Validity
   readonly forcedCommand: string | undefined
-  /** CIDR list the key may come from; undefined: anywhere */
-  readonly sourceAddress: string | undefined
-}
-
-export interface Certificate extends CertificateRequest {
-  readonly authority: Buffer
+  /** CIDR blocks; empty: from anywhere */
+  readonly sourceAddress: readonly string[]
+  /** such as `permit-pty`; empty: what ssh-keygen(1) calls `clear` */
   readonly extensions: readonly string[]
 }
 
-const options = (entries: readonly (readonly [string, string | undefined])[]): Buffer =>
-  list(entries.flatMap(([name, value]) => (value === undefined ? [] : [name, string(value)])))
+export interface SignedCertificate extends Certificate {
+  readonly caKey: Buffer
+}
 
-/** The certificate line of a -cert.pub file, signed by the authority. */
-export const signCertificate = (request: CertificateRequest, authority: KeyPair, comment: string): string => {
-  const { validUntil, forcedCommand, sourceAddress } = request
-  const body = Buffer.concat([
-    string(CERTIFICATE_TYPE),
-    string(randomBytes(32)),
-    string(request.publicKey),
-    uint64(request.serial),
-    uint32(USER_CERTIFICATE),
-    string(request.keyId),
-    list(request.principals),
-    uint64(validUntil === undefined ? 0n : LONG_AGO),
-    uint64(validUntil === undefined ? FOREVER : BigInt(Math.floor(validUntil.getTime() / 1000))),
-    options([
-      ['force-command', forcedCommand],
-      ['source-address', sourceAddress],
-    ]),
-    forcedCommand === undefined ? list(['permit-pty', '']) : list([]),
-    string(''),
-    string(publicKeyBlob(authority.publicKey)),
+/** Critical options in their lexical order; a value is a string within a string. */
+const encodeOptions = ({ forcedCommand, sourceAddress }: Certificate): Buffer =>
+  encodeList([
+    ...(forcedCommand === undefined ? [] : [FORCE_COMMAND, encodeString(forcedCommand)]),
+    ...(sourceAddress.length === 0 ? [] : [SOURCE_ADDRESS, encodeString(sourceAddress.join(','))]),
   ])
-  const signature = Buffer.concat([string(KEY_TYPE), string(sign(body, authority.privateKey))])
-  return `${CERTIFICATE_TYPE} ${Buffer.concat([body, string(signature)]).toString('base64')} ${comment}\n`
+
+/** Extensions in lexical order; those that are known are flags, with an empty value. */
+const encodeExtensions = (names: readonly string[]): Buffer =>
+  encodeList([...names].sort().flatMap((name) => [name, '']))
+
+/** A certificate on the wire, signed by the CA. Throws RangeError for a serial outside uint64. */
+export const signCertificate = (certificate: Certificate, ca: KeyPair): Buffer => {
+  const { publicKey, serial, keyId, principals, validity, extensions } = certificate
+  const body = Buffer.concat([
+    encodeString(CERTIFICATE_TYPE),
+    encodeString(randomBytes(NONCE_LENGTH)),
+    encodeString(publicKey),
+    encodeUint64(serial),
+    encodeUint32(USER),
+    encodeString(keyId),
+    encodeList(principals),
+    encodeUint64(validity.after),
+    encodeUint64(validity.before),
+    encodeOptions(certificate),
+    encodeExtensions(extensions),
+    encodeString(''), // reserved
+    encodeString(publicKeyBlob(ca.publicKey)),
+  ])
+  const signature = Buffer.concat([encodeString(KEY_TYPE), encodeString(sign(ca, body))])
+  return Buffer.concat([body, encodeString(signature)])
 }
 
-const readOptions = (bytes: Buffer): ReadonlyMap<string, string> => {
-  const words = readList(bytes)
-  const pairs = new Map<string, string>()
-  for (let index = 0; index + 1 < words.length; index += 2) {
-    const value = words[index + 1] ?? Buffer.alloc(0)
-    pairs.set(String(words[index]), value.length === 0 ? '' : readWire(value).string().toString())
+/** The line of a -cert.pub file, with a newline. */
+export const certificateLine = (blob: Buffer, comment: string): string =>
+  `${CERTIFICATE_TYPE} ${blob.toString('base64')} ${comment}\n`
+
+const decodeCriticalOptions = (
+  fields: readonly Buffer[],
+  what: string,
+): Pick<Certificate, 'forcedCommand' | 'sourceAddress'> => {
+  const values = new Map<string, string>()
+  for (let index = 0; index < fields.length; index += 2) {
+    const name = fields[index]?.toString('latin1') ?? ''
+    const packed = fields[index + 1]
+    if (packed === undefined) throw damaged(what, 'a critical option has no value')
+    if ((name !== FORCE_COMMAND && name !== SOURCE_ADDRESS) || values.has(name))
+      throw damaged(what, 'a critical option in it is unknown or stands twice')
+    const reader = readWire(packed, what)
+    values.set(name, reader.text())
+    reader.end()
   }
-  return pairs
-}
-
-/** Reads a -cert.pub line and checks its signature. Throws `config` if it is no such certificate or is forged. */
-export const parseCertificate = (line: string): Certificate => {
-  const [type, base64 = ''] = line.trim().split(/\s+/)
-  const bytes = Buffer.from(base64, 'base64')
-  const reader = readWire(bytes)
-  if (type !== CERTIFICATE_TYPE || reader.string().toString() !== CERTIFICATE_TYPE)
-    throw new KnoxError('config', 'a certificate file does not hold an ed25519 certificate')
-  reader.string() // nonce
-  const publicKey = Buffer.from(reader.string())
-  const serial = reader.uint64()
-  if (reader.uint32() !== USER_CERTIFICATE) throw new KnoxError('config', 'a certificate is not for a user')
-  const keyId = reader.string().toString()
-  const principals = readList(reader.string()).map(String)
-  reader.uint64()
-  const until = reader.uint64()
-  const critical = readOptions(reader.string())
-  const extensions = [...readOptions(reader.string()).keys()]
-  reader.string() // reserved
-  const authorityBlob = readWire(reader.string())
-  authorityBlob.string()
-  const authority = Buffer.from(authorityBlob.string())
-  const signed = bytes.subarray(0, bytes.length - reader.left())
-  const signature = readWire(reader.string())
-  signature.string()
-  if (!verify(signed, signature.string(), authority))
-    throw new KnoxError('config', 'the signature of a certificate is wrong')
   return {
-    publicKey,
-    serial,
-    keyId,
-    principals,
-    validUntil: until === FOREVER ? undefined : new Date(Number(until) * 1000),
-    forcedCommand: critical.get('force-command'),
-    sourceAddress: critical.get('source-address'),
-    authority,
-    extensions,
+    forcedCommand: values.get(FORCE_COMMAND),
+    sourceAddress: values.get(SOURCE_ADDRESS)?.split(',') ?? [],
   }
 }
+
+const decodeExtensions = (fields: readonly Buffer[], what: string): readonly string[] => {
+  if (fields.length % 2 !== 0) throw damaged(what, 'an extension has no value')
+  return fields.filter((_, index) => index % 2 === 0).map((name) => name.toString())
+}
+
+/**
+ * Reads a certificate from the wire and checks its signature by the CA key that it names; whether that is the
+ * owner's CA is the caller's question. Throws `config` if it is damaged, signed wrongly, or not for a user.
+ */
+export const decodeCertificate = (blob: Buffer, what: string): SignedCertificate => {
+  const reader = readWire(blob, what)
+  if (reader.string().toString('latin1') !== CERTIFICATE_TYPE)
+    throw damaged(what, `it is not ${CERTIFICATE_TYPE}`)
+  reader.string() // nonce
+  const publicKey = reader.string()
+  if (publicKey.length !== PUBLIC_LENGTH) throw damaged(what, 'its public key has the wrong length')
+  const serial = reader.uint64()
+  if (reader.uint32() !== USER) throw damaged(what, 'it is not a user certificate')
+  const keyId = reader.text()
+  const principals = reader.list().map((principal) => principal.toString())
+  const validity = { after: reader.uint64(), before: reader.uint64() }
+  const critical = decodeCriticalOptions(reader.list(), what)
+  const extensions = decodeExtensions(reader.list(), what)
+  reader.string() // reserved
+  const caKey = readPublicKeyBlob(reader.string(), what)
+  const signed = blob.subarray(0, reader.position())
+  const signature = readWire(reader.string(), what)
+  reader.end()
+  if (signature.string().toString('latin1') !== KEY_TYPE)
+    throw damaged(what, `its signature is not ${KEY_TYPE}`)
+  const bytes = signature.string()
+  signature.end()
+  if (!verify(caKey, signed, bytes)) throw damaged(what, 'its signature is not valid')
+  return { publicKey, serial, keyId, principals, validity, ...critical, extensions, caKey }
+}
+
+/** Reads a -cert.pub file; throws `config` as decodeCertificate does. */
+export const readCertificateLine = (text: string, what: string): SignedCertificate =>
+  decodeCertificate(readLine(text, CERTIFICATE_TYPE, what), what)

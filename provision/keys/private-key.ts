@@ -1,111 +1,168 @@
-import bcrypt from 'bcrypt-pbkdf'
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import bcrypt from 'bcrypt-pbkdf'
 import { KnoxError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
-import { KEY_TYPE, publicKeyBlob, type KeyPair } from './ed25519.ts'
-import { readWire, string, uint32 } from './wire.ts'
+import { KEY_TYPE, keyPairOf, publicKeyBlob, readPublicKeyBlob, type KeyPair } from './ed25519.ts'
+import { damaged, decodeBase64, encodeString, encodeUint32, readWire } from './wire.ts'
 
-/** OpenSSH's own private key files (PROTOCOL.key of OpenSSH): plain, or aes256-ctr with a key from bcrypt_pbkdf. */
+/** OpenSSH's private key file (PROTOCOL.key): one Ed25519 key, in the clear or under a passphrase. */
+
+export interface PrivateKey extends KeyPair {
+  readonly comment: string
+}
 
 const MAGIC = Buffer.from('openssh-key-v1\0')
 const BEGIN = '-----BEGIN OPENSSH PRIVATE KEY-----'
 const END = '-----END OPENSSH PRIVATE KEY-----'
-
-/** as ssh-keygen since OpenSSH 9.4; older ones read it as well */
+const COLUMNS = 70
+const CIPHER = 'aes256-ctr'
+const KDF = 'bcrypt'
+/** what ssh-keygen uses since OpenSSH 9.4 */
 const ROUNDS = 24
-const SALT_BYTES = 16
+/** a damaged file must not keep the machine busy for days */
+const MOST_ROUNDS = 1024
+const SALT_LENGTH = 16
 const CIPHER_BLOCK = 16
 const PLAIN_BLOCK = 8
 
-const deriveKey = (passphrase: Secret, salt: Buffer, rounds: number): { key: Buffer; iv: Buffer } => {
-  const pass = passphrase.reveal()
-  const bytes = Buffer.alloc(48)
-  if (bcrypt.pbkdf(pass, pass.length, salt, salt.length, bytes, bytes.length, rounds) !== 0)
-    throw new KnoxError('key-rejected', 'no key can be derived from this passphrase', ['is it empty?'])
-  return { key: bytes.subarray(0, 32), iv: bytes.subarray(32) }
+interface Protection {
+  readonly salt: Buffer
+  readonly rounds: number
 }
 
-const pad = (body: Buffer, block: number): Buffer => {
-  const length = (block - (body.length % block)) % block
-  return Buffer.concat([body, Buffer.from(Array.from({ length }, (_, index) => index + 1))])
+interface Envelope {
+  readonly publicKey: Buffer
+  /** undefined: the private part is in the clear */
+  readonly protection: Protection | undefined
+  readonly body: Buffer
 }
 
-const armour = (bytes: Buffer): string =>
-  `${BEGIN}\n${(bytes.toString('base64').match(/.{1,70}/g) ?? []).join('\n')}\n${END}\n`
-
-/** The text of a private key file; encrypted if a passphrase is given. */
-export const writePrivateKey = (pair: KeyPair, comment: string, passphrase?: Secret): Secret => {
-  const check = randomBytes(4)
-  const body = Buffer.concat([
-    check,
-    check,
-    string(KEY_TYPE),
-    string(pair.publicKey),
-    string(pair.privateKey),
-    string(comment),
-  ])
-  const head = (cipher: string, kdf: string, options: Buffer) =>
-    Buffer.concat([
-      MAGIC,
-      string(cipher),
-      string(kdf),
-      string(options),
-      uint32(1),
-      string(publicKeyBlob(pair.publicKey)),
-    ])
-  if (passphrase === undefined)
-    return new Secret(
-      comment,
-      armour(Buffer.concat([head('none', 'none', Buffer.alloc(0)), string(pad(body, PLAIN_BLOCK))])),
-    )
-  const salt = randomBytes(SALT_BYTES)
-  const { key, iv } = deriveKey(passphrase, salt, ROUNDS)
-  const cipher = createCipheriv('aes-256-ctr', key, iv)
-  const encrypted = Buffer.concat([cipher.update(pad(body, CIPHER_BLOCK)), cipher.final()])
-  const options = Buffer.concat([string(salt), uint32(ROUNDS)])
-  return new Secret(
-    comment,
-    armour(Buffer.concat([head('aes256-ctr', 'bcrypt', options), string(encrypted)])),
-  )
+/** Cipher key and IV from a passphrase, as bcrypt_pbkdf(3) makes them. */
+const deriveKey = (passphrase: Secret, { salt, rounds }: Protection): { key: Buffer; iv: Buffer } => {
+  const bytes = passphrase.reveal()
+  const derived = Buffer.alloc(48)
+  if (bcrypt.pbkdf(bytes, bytes.length, salt, salt.length, derived, derived.length, rounds) !== 0)
+    throw new KnoxError('key-rejected', 'the passphrase is empty')
+  return { key: derived.subarray(0, 32), iv: derived.subarray(32) }
 }
 
-const broken = (what: string): KnoxError =>
-  new KnoxError('config', `a private key file cannot be read: ${what}`)
+const paddingOf = (length: number): Buffer => Buffer.from(Array.from({ length }, (_, index) => index + 1))
 
 /**
- * Reads a private key file as written above or by ssh-keygen -t ed25519.
- * Throws `key-rejected` for a wrong passphrase, `config` for a file that is no such key.
+ * The text of a private key file, encrypted if there is a passphrase (aes256-ctr, bcrypt).
+ * Throws `key-rejected` for an empty passphrase.
  */
-export const readPrivateKey = (text: Secret, passphrase?: Secret): KeyPair & { readonly comment: string } => {
-  const armoured = text.reveal().toString('latin1')
-  const base64 = armoured.split(BEGIN)[1]?.split(END)[0]
-  if (base64 === undefined) throw broken('it is not in OpenSSH’s format')
-  const bytes = Buffer.from(base64, 'base64')
-  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) throw broken('it is not in OpenSSH’s format')
-  const reader = readWire(bytes.subarray(MAGIC.length))
-  const cipher = reader.string().toString()
-  const kdf = reader.string().toString()
-  const options = readWire(Buffer.from(reader.string()))
-  if (reader.uint32() !== 1) throw broken('it does not hold one key')
-  reader.string()
-  const sealed = reader.string()
-  const open = (): Buffer => {
-    if (cipher === 'none') return sealed
-    if (cipher !== 'aes256-ctr' || kdf !== 'bcrypt') throw broken(`cipher ${cipher}`)
-    if (passphrase === undefined) throw new KnoxError('key-rejected', 'the private key needs a passphrase')
-    const salt = Buffer.from(options.string())
-    const rounds = options.uint32()
-    if (rounds > 1000) throw broken('too many rounds')
-    const { key, iv } = deriveKey(passphrase, salt, rounds)
-    const decipher = createDecipheriv('aes-256-ctr', key, iv)
-    return Buffer.concat([decipher.update(sealed), decipher.final()])
+export const writePrivateKey = (key: PrivateKey, passphrase?: Secret): Secret => {
+  const check = randomBytes(4)
+  const block = passphrase === undefined ? PLAIN_BLOCK : CIPHER_BLOCK
+  const content = Buffer.concat([
+    check,
+    check,
+    encodeString(KEY_TYPE),
+    encodeString(key.publicKey),
+    encodeString(key.privateKey.reveal()),
+    encodeString(key.comment),
+  ])
+  const plain = Buffer.concat([content, paddingOf((block - (content.length % block)) % block)])
+  const envelope = (cipher: string, kdf: string, options: Buffer, body: Buffer) =>
+    Buffer.concat([
+      MAGIC,
+      ...[cipher, kdf, options].map(encodeString),
+      encodeUint32(1),
+      encodeString(publicKeyBlob(key.publicKey)),
+      encodeString(body),
+    ])
+  if (passphrase === undefined) return armor(envelope('none', 'none', Buffer.alloc(0), plain))
+
+  const protection = { salt: randomBytes(SALT_LENGTH), rounds: ROUNDS }
+  const { key: secret, iv } = deriveKey(passphrase, protection)
+  const body = createCipheriv('aes-256-ctr', secret, iv).update(plain)
+  const options = Buffer.concat([encodeString(protection.salt), encodeUint32(protection.rounds)])
+  return armor(envelope(CIPHER, KDF, options, body))
+}
+
+const armor = (bytes: Buffer): Secret => {
+  const lines = bytes.toString('base64').match(new RegExp(`.{1,${COLUMNS}}`, 'g')) ?? []
+  return new Secret('private key file', [BEGIN, ...lines, END, ''].join('\n'))
+}
+
+const unarmor = (file: Secret, what: string): Buffer => {
+  const lines = file.reveal().toString('latin1').trim().split(/\r?\n/)
+  if (lines[0] !== BEGIN || lines.at(-1) !== END) throw damaged(what, 'it is not an OpenSSH private key')
+  return decodeBase64(lines.slice(1, -1).join(''), what)
+}
+
+const readProtection = (
+  cipher: string,
+  kdf: string,
+  options: Buffer,
+  what: string,
+): Protection | undefined => {
+  if (cipher === 'none' && kdf === 'none') {
+    if (options.length > 0) throw damaged(what, 'a key in the clear has options of a passphrase')
+    return undefined
   }
-  const body = readWire(open())
-  if (body.uint32() !== body.uint32())
-    throw new KnoxError('key-rejected', 'the passphrase is wrong', ['it is the one given to knox keys init'])
-  if (body.string().toString() !== KEY_TYPE) throw broken('it is not an ed25519 key')
-  const publicKey = Buffer.from(body.string())
-  const privateKey = Buffer.from(body.string())
-  if (publicKey.length !== 32 || privateKey.length !== 64) throw broken('its lengths are wrong')
-  return { publicKey, privateKey, comment: body.string().toString() }
+  if (cipher !== CIPHER || kdf !== KDF)
+    throw new KnoxError('config', `${what} is encrypted in a way knox does not read`, [
+      `ssh-keygen -p -Z ${CIPHER} -f FILE encrypts it anew`,
+    ])
+  const reader = readWire(options, what)
+  const protection = { salt: reader.string(), rounds: reader.uint32() }
+  reader.end()
+  if (protection.salt.length === 0 || protection.rounds < 1 || protection.rounds > MOST_ROUNDS)
+    throw damaged(what, `its number of rounds is not 1 to ${MOST_ROUNDS}, or its salt is empty`)
+  return protection
+}
+
+const readEnvelope = (file: Secret, what: string): Envelope => {
+  const reader = readWire(unarmor(file, what), what)
+  if (!reader.bytes(MAGIC.length).equals(MAGIC)) throw damaged(what, 'it is not an OpenSSH private key')
+  const [cipher, kdf] = [reader.string().toString('latin1'), reader.string().toString('latin1')]
+  const protection = readProtection(cipher, kdf, reader.string(), what)
+  if (reader.uint32() !== 1) throw damaged(what, 'it does not hold exactly one key')
+  const publicKey = readPublicKeyBlob(reader.string(), what)
+  const body = reader.string()
+  reader.end()
+  const block = protection === undefined ? PLAIN_BLOCK : CIPHER_BLOCK
+  if (body.length === 0 || body.length % block !== 0) throw damaged(what, 'its private part is cut off')
+  return { publicKey, protection, body }
+}
+
+/** What a private key file shows without its passphrase; throws `config` if it is damaged. */
+export const inspectPrivateKey = (file: Secret, what: string): { publicKey: Buffer; encrypted: boolean } => {
+  const { publicKey, protection } = readEnvelope(file, what)
+  return { publicKey, encrypted: protection !== undefined }
+}
+
+const decrypt = (
+  body: Buffer,
+  protection: Protection,
+  passphrase: Secret | undefined,
+  what: string,
+): Buffer => {
+  if (passphrase === undefined) throw new KnoxError('key-rejected', `${what} needs a passphrase`)
+  const { key, iv } = deriveKey(passphrase, protection)
+  return createDecipheriv('aes-256-ctr', key, iv).update(body)
+}
+
+/**
+ * Reads a private key file; a passphrase is not looked at where the file is in the clear.
+ * Throws `key-rejected` for a wrong or missing passphrase, `config` for a damaged file. `what` names it in errors.
+ */
+export const readPrivateKey = (file: Secret, what: string, passphrase?: Secret): PrivateKey => {
+  const { publicKey, protection, body } = readEnvelope(file, what)
+  const reader = readWire(protection === undefined ? body : decrypt(body, protection, passphrase, what), what)
+  if (reader.uint32() !== reader.uint32())
+    throw protection === undefined
+      ? damaged(what, 'its two check numbers differ')
+      : new KnoxError('key-rejected', `the passphrase does not open ${what}`)
+  if (reader.string().toString('latin1') !== KEY_TYPE) throw damaged(what, `its key is not ${KEY_TYPE}`)
+  const inner = reader.string()
+  const pair = keyPairOf(reader.string(), what)
+  const comment = reader.string().toString()
+  if (!inner.equals(publicKey) || !pair.publicKey.equals(publicKey))
+    throw damaged(what, 'its private and public parts do not belong together')
+  const padding = reader.bytes(reader.left())
+  if (!padding.equals(paddingOf(padding.length))) throw damaged(what, 'its padding is not valid')
+  return { ...pair, comment }
 }

@@ -1,58 +1,96 @@
 import { KnoxError } from '../core/errors.ts'
 
-/** The encodings of RFC 4251 section 5 that keys and certificates are made of. */
+/** The data types of the SSH protocol (RFC 4251 section 5), written and read. */
 
-export const uint32 = (value: number): Buffer => {
+/** Four bytes, big end first. Throws RangeError outside 0 .. 2^32-1. */
+export const encodeUint32 = (value: number): Buffer => {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32BE(value)
   return bytes
 }
 
-export const uint64 = (value: bigint): Buffer => {
+/** Eight bytes, big end first. Throws RangeError outside 0 .. 2^64-1. */
+export const encodeUint64 = (value: bigint): Buffer => {
   const bytes = Buffer.alloc(8)
   bytes.writeBigUInt64BE(value)
   return bytes
 }
 
-/** A string: its length, then its bytes. */
-export const string = (value: string | Buffer): Buffer => {
+/** A length as uint32, then the bytes; text is taken as UTF-8. */
+export const encodeString = (value: string | Buffer): Buffer => {
   const bytes = Buffer.from(value)
-  return Buffer.concat([uint32(bytes.length), bytes])
+  return Buffer.concat([encodeUint32(bytes.length), bytes])
 }
 
-/** Strings one after another, inside one string. */
-export const list = (values: readonly (string | Buffer)[]): Buffer =>
-  string(Buffer.concat(values.map(string)))
+/** A string that holds strings, as PROTOCOL.certkeys packs principals and options. */
+export const encodeList = (values: readonly (string | Buffer)[]): Buffer =>
+  encodeString(Buffer.concat(values.map(encodeString)))
 
+/** Reads one value after the other. Every method throws `config` where the bytes do not hold what it reads. */
 export interface WireReader {
+  readonly bytes: (length: number) => Buffer
   readonly uint32: () => number
   readonly uint64: () => bigint
   readonly string: () => Buffer
-  readonly take: (length: number) => Buffer
+  /** a string that must be UTF-8 */
+  readonly text: () => string
+  /** a string that holds strings */
+  readonly list: () => readonly Buffer[]
+  /** bytes read so far */
+  readonly position: () => number
+  /** bytes not yet read */
   readonly left: () => number
+  /** throws if bytes are left over */
+  readonly end: () => void
 }
 
-/** Reads what the functions above write. Throws `config` where the bytes end too early. */
-export const readWire = (bytes: Buffer): WireReader => {
-  let at = 0
-  const take = (length: number): Buffer => {
-    if (length > bytes.length - at) throw new KnoxError('config', 'a key or certificate is cut short')
-    at += length
-    return bytes.subarray(at - length, at)
+/** The error for bytes that are not what they should be; `what` names their file. */
+export const damaged = (what: string, why: string, hints: readonly string[] = []): KnoxError =>
+  new KnoxError('config', `${what} is damaged: ${why}`, hints)
+
+/** Bytes as UTF-8; throws `config` if they are not. */
+const decodeText = (bytes: Buffer, what: string): string => {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    throw damaged(what, 'a text in it is not UTF-8')
   }
+}
+
+/** A reader at the start of the bytes; `what` names their file in errors. What it returns are copies. */
+export const readWire = (source: Buffer, what: string): WireReader => {
+  let position = 0
+  const bytes = (length: number): Buffer => {
+    if (length > source.length - position) throw damaged(what, 'it ends too early')
+    position += length
+    return Buffer.from(source.subarray(position - length, position))
+  }
+  const uint32 = () => bytes(4).readUInt32BE()
+  const string = () => bytes(uint32())
+  const left = () => source.length - position
   return {
-    take,
-    uint32: () => take(4).readUInt32BE(),
-    uint64: () => take(8).readBigUInt64BE(),
-    string: () => take(take(4).readUInt32BE()),
-    left: () => bytes.length - at,
+    bytes,
+    uint32,
+    uint64: () => bytes(8).readBigUInt64BE(),
+    string,
+    text: () => decodeText(string(), what),
+    list: () => {
+      const inner = readWire(string(), what)
+      const values: Buffer[] = []
+      while (inner.left() > 0) values.push(inner.string())
+      return values
+    },
+    position: () => position,
+    left,
+    end: () => {
+      if (left() > 0) throw damaged(what, 'something follows its end')
+    },
   }
 }
 
-/** All strings inside one string. */
-export const readList = (bytes: Buffer): readonly Buffer[] => {
-  const reader = readWire(bytes)
-  const values: Buffer[] = []
-  while (reader.left() > 0) values.push(reader.string())
-  return values
+/** The bytes of strict base64 (RFC 4648, padded, nothing else in it); throws `config` for anything less. */
+export const decodeBase64 = (text: string, what: string): Buffer => {
+  const bytes = Buffer.from(text, 'base64')
+  if (text === '' || bytes.toString('base64') !== text) throw damaged(what, 'its base64 is not valid')
+  return bytes
 }
