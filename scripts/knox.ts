@@ -4,11 +4,12 @@ import { backup } from './backup.ts'
 import { keys } from './keys.ts'
 import { prepareDisk } from './prepare-disk.ts'
 import { preview } from './preview.ts'
+import { render } from './render.ts'
 import { snapback } from './snapback.ts'
 import { snapshot } from './snapshot.ts'
 import { status } from './status.ts'
 
 /** Every verb, in the order of the help; each is the file of its name in this folder. */
-const verbs: Command[] = [keys, prepareDisk, backup, snapshot, preview, snapback, status]
+const verbs: Command[] = [keys, render, prepareDisk, backup, snapshot, preview, snapback, status]
 
 process.exitCode = await main(verbs, process.argv.slice(2), processTerminal)

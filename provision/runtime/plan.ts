@@ -46,7 +46,8 @@ const newest = (dataset: Dataset): Snapshot | undefined => dataset.snapshots.at(
 
 const isBelow = (name: string, parent: string): boolean => name === parent || name.startsWith(`${parent}/`)
 
-const parentOf = (name: string): string => name.slice(0, name.lastIndexOf('/'))
+/** empty for a pool */
+const parentOf = (name: string): string => name.slice(0, Math.max(0, name.lastIndexOf('/')))
 
 /** Home's datasets without the excluded ones and what is below them, parents first. */
 export const included = (home: readonly Dataset[], exclude: readonly string[]): readonly Dataset[] =>

@@ -1,0 +1,92 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { KnoxError } from '../core/errors.ts'
+import { quoteAll } from '../core/quote.ts'
+import { exists, readTextIfAny, withTempDir } from '../system/files.ts'
+import { openChannel, run } from '../system/process.ts'
+import { requireLab } from './host.ts'
+
+export interface GuestOptions {
+  /** what root runs in the guest, in the repository's folder */
+  readonly command: readonly string[]
+  readonly memoryMib: number
+  /** seconds after which the guest is killed */
+  readonly seconds: number
+  /** the guest reaches the host's loopback as 10.0.2.2 */
+  readonly network?: boolean
+}
+
+const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
+const script = (name: string): string => join(REPOSITORY, 'provision', 'lab', name)
+
+/** The cached initrd for a kernel. */
+const initrdFor = async (kernel: string): Promise<string> => {
+  const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'knox-lab')
+  await mkdir(cache, { recursive: true, mode: 0o700 })
+  const initrd = join(cache, `initrd-1-${kernel}.gz`)
+  if (await exists(initrd)) return initrd
+  const made = await run(['sh', script('initrd.sh'), kernel, initrd])
+  if (made.exitCode !== 0)
+    throw new KnoxError('platform', `the lab's initrd cannot be made: ${made.stderr.trim()}`)
+  return initrd
+}
+
+const qemuArgv = (kernel: string, initrd: string, append: string, log: string, options: GuestOptions) => [
+  ...[
+    'qemu-system-x86_64',
+    '-accel',
+    'tcg,thread=multi',
+    '-cpu',
+    'max',
+    '-smp',
+    '2',
+    '-m',
+    options.memoryMib.toString(),
+  ],
+  ...['-display', 'none', '-no-reboot', '-nodefaults', '-serial', `file:${log}`, '-serial', 'stdio'],
+  ...['-kernel', `/boot/vmlinuz-${kernel}`, '-initrd', initrd, '-append', append],
+  ...['-fsdev', 'local,id=host,path=/,security_model=none,readonly=on,multidevs=remap'],
+  ...['-device', 'virtio-9p-pci,fsdev=host,mount_tag=host'],
+  ...(options.network === true ? ['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net'] : []),
+]
+
+/**
+ * Boots a microVM whose root is this machine's own /, read-only under a tmpfs, and runs a command in it as root.
+ * Hands over each line that the command prints; returns its exit code. Whatever happens the guest is gone afterwards.
+ * Throws `failed` if the guest died or ran out of time.
+ */
+export const runInGuest = async (options: GuestOptions, onLine: (line: string) => void): Promise<number> => {
+  const kernel = await requireLab()
+  const initrd = await initrdFor(kernel)
+  return withTempDir(async (dir) => {
+    const mark = `guest-${randomBytes(8).toString('hex')}`
+    const commandFile = join(dir, 'run')
+    const log = join(dir, 'console')
+    await writeFile(commandFile, `cd ${quoteAll([REPOSITORY])} && exec ${quoteAll(options.command)}\n`)
+    const append = `console=ttyS0 quiet panic=-1 knox.guest=${script('guest.sh')} knox.run=${commandFile} knox.mark=${mark}`
+    const qemu = openChannel(qemuArgv(kernel, initrd, append, log, options))
+    let exitCode: number | undefined
+    const timer = setTimeout(() => qemu.kill(), options.seconds * 1000)
+    try {
+      for (let line = await qemu.readLine(); line !== undefined; line = await qemu.readLine()) {
+        const text = line.replace(/\r$/, '')
+        const end = new RegExp(`^${mark} ([0-9]+)$`).exec(text)
+        if (end === null) onLine(text)
+        else exitCode = Number(end[1])
+      }
+    } finally {
+      clearTimeout(timer)
+      qemu.kill()
+    }
+    const { stderr } = await qemu.ended
+    if (exitCode !== undefined) return exitCode
+    const last = ((await readTextIfAny(log)) ?? '').split('\n').slice(-15).join('\n')
+    throw new KnoxError('failed', `the lab's guest died or ran longer than ${options.seconds} s`, [
+      stderr.trim(),
+      last,
+    ])
+  })
+}

@@ -1,0 +1,116 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { KnoxError } from '../core/errors.ts'
+import { quoteAll } from '../core/quote.ts'
+import { run, type Output } from '../system/process.ts'
+import { bundleOf } from './bundle.ts'
+
+/** A home with a real pool and a real box, inside a guest of the lab. Tests, the demo and the bench live in it. */
+export interface World {
+  /** holds knox.yaml, the passphrase file, the key folder `keys`, home's pool mounted at `tank` */
+  readonly dir: string
+  /** knox at home, with --config; counts every zfs, zpool and ssh that it starts */
+  readonly knox: (...words: readonly string[]) => Promise<Output>
+  /** a shell line at home; throws if it fails */
+  readonly home: (line: string) => Promise<string>
+  /** a shell line on the box, as its root would run it */
+  readonly box: (line: string) => Promise<Output>
+  /** what is left unlocked on the box: nothing, if all is well */
+  readonly leftovers: () => Promise<readonly string[]>
+  /** the programs that knox has started at home since the last call, one line each */
+  readonly started: () => Promise<readonly string[]>
+  readonly stop: () => Promise<void>
+}
+
+export interface WorldOptions {
+  readonly diskMib?: number
+  readonly tankMib?: number
+  /** lines added to the `home:` part of knox.yaml */
+  readonly homeYaml?: string
+  /** leave the box without sshd and keys: the caller sets it up */
+  readonly bare?: boolean
+}
+
+export const PASSPHRASE = 'correct horse battery staple'
+const COUNTED = ['zfs', 'zpool', 'ssh']
+const WORLD_SCRIPT = fileURLToPath(new URL('../../provision/lab/world.sh', import.meta.url))
+
+/** The output of a command that must not fail. */
+export const must = (output: Output): Output => {
+  if (output.exitCode === 0) return output
+  throw new KnoxError('failed', `in the lab failed (${String(output.exitCode)}): ${quoteAll(output.argv)}`, [
+    `${output.stdout}\n${output.stderr}`.trim().slice(-2000),
+  ])
+}
+
+const writeShims = async (dir: string): Promise<void> => {
+  await mkdir(join(dir, 'shims'))
+  for (const program of COUNTED) {
+    const { stdout } = must(await run(['sh', '-c', `command -v ${program}`]))
+    const shim = `#!/bin/sh\nprintf '%s\\n' "${program} $*" >>${dir}/started\nexec ${stdout.trim()} "$@"\n`
+    await writeFile(join(dir, 'shims', program), shim, { mode: 0o755 })
+  }
+}
+
+/** Makes the world: link, disk, pool, keys, the rendered box, its sshd. */
+export const startWorld = async (options: WorldOptions = {}): Promise<World> => {
+  const dir = await mkdtemp(join(tmpdir(), 'world-'))
+  const started = join(dir, 'started')
+  const script = (...words: readonly string[]) => run(['sh', WORLD_SCRIPT, ...words])
+  const world: World = {
+    dir,
+    knox: (...words) =>
+      run(
+        [
+          ...['env', `PATH=${dir}/shims:${process.env['PATH'] ?? ''}`],
+          ...[
+            'node',
+            '--no-deprecation',
+            bundleOf('scripts/knox.ts'),
+            ...words,
+            '--config',
+            `${dir}/knox.yaml`,
+          ],
+        ],
+        { timeout: 600 },
+      ),
+    home: async (line) =>
+      must(await run(['sh', '-euc', `cd ${dir}/tank 2>/dev/null || cd ${dir}; ${line}`])).stdout,
+    box: (line) => run(['sh', '-c', `exec nsenter -t "$(cat ${dir}/sshd.pid)" -m -n sh -c "$1"`, 'sh', line]),
+    leftovers: async () => {
+      const looks: readonly (readonly [string, string])[] = [
+        ['disk attached', 'dmsetup info da0.eli'],
+        ['pool imported', 'zpool list -H wd'],
+        ['fifo left', 'test -e /var/run/knox/key'],
+        ['session lock left', 'test -e /var/run/knox/session'],
+        ['script running', 'pgrep -f [k]nox-zfs-receive.sh'],
+      ]
+      const left: string[] = []
+      for (const [what, line] of looks)
+        if ((await run(['sh', '-c', `${line} >/dev/null 2>&1`])).exitCode === 0) left.push(what)
+      return left
+    },
+    started: async () => {
+      const lines = (await readFile(started, 'utf8')).split('\n').filter((line) => line !== '')
+      await writeFile(started, '')
+      return lines
+    },
+    stop: async () => {
+      await script('down', dir)
+      await rm(dir, { recursive: true, force: true })
+    },
+  }
+  await writeFile(started, '')
+  await writeFile(join(dir, 'passphrase'), `${PASSPHRASE}\n`, { mode: 0o600 })
+  const yaml = `box:\n  addresses: [10.77.0.2]\nhome:\n  pool: tank\n  folder: ${dir}/keys\n${options.homeYaml ?? ''}`
+  await writeFile(join(dir, 'knox.yaml'), yaml)
+  await writeShims(dir)
+  must(await script('up', dir, String(options.diskMib ?? 512), String(options.tankMib ?? 512)))
+  if (options.bare === true) return world
+  must(await world.knox('keys', 'init', '--passphrase-file', `${dir}/passphrase`))
+  must(await world.knox('render', '--out', `${dir}/overlay`))
+  must(await script('serve', dir, `${dir}/overlay`))
+  return world
+}

@@ -1,0 +1,15 @@
+#!/bin/sh
+# test.sh [unit|lab]: node's test runner over test/; the lab's tests run inside a microVM with real ZFS and sshd.
+set -eu
+cd "$(dirname "$0")/.."
+part=${1:-all}
+failed=0
+
+if [ "$part" != lab ]; then
+  # shellcheck disable=SC2046  # a list of files; node 20 expands no globs by itself
+  node --import tsx --test $(find test -name '*.test.ts' ! -path 'test/lab/*' | sort) || failed=1
+fi
+if [ "$part" != unit ]; then
+  node --import tsx test/lab/run.ts || failed=1
+fi
+exit "$failed"
