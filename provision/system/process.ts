@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { $ } from 'zx'
+import { KnoxError } from '../core/errors.ts'
 import { quote } from '../core/quote.ts'
 import { Secret } from '../core/secret.ts'
 
@@ -18,11 +19,51 @@ export interface Output extends Result {
 
 const KEPT_STDERR = 64 * 1024
 
-/** The environment of every process: C locale for parsing, no agent, nothing that changes zx. */
+/** The environment of every process: C locale and the system's time zone for parsing, no agent, nothing of zx. */
 const environment = (): NodeJS.ProcessEnv => {
-  const hidden = /^(?:SSH_AUTH_SOCK|SSH_AGENT_PID|SSH_ASKPASS.*|DISPLAY|ZX_.*|LANG|LC_.*)$/
+  const hidden = /^(?:SSH_AUTH_SOCK|SSH_AGENT_PID|SSH_ASKPASS.*|DISPLAY|ZX_.*|LANG|LANGUAGE|LC_.*|TZ)$/
   const kept = Object.entries(process.env).filter(([name]) => !hidden.test(name))
   return { ...Object.fromEntries(kept), LC_ALL: 'C' }
+}
+
+const running = new Set<ChildProcess>()
+let stopping = false
+
+/** Remembers a process until it has ended, so that an interrupted knox leaves none behind. */
+const track = <T extends ChildProcess>(child: T): T => {
+  const forget = () => running.delete(child)
+  running.add(child)
+  child.once('error', forget).once('exit', forget)
+  child.stdin?.on('error', () => undefined) // EPIPE: the child's end tells why
+  return child
+}
+
+const refuseIfStopping = () => {
+  if (stopping) throw new KnoxError('interrupted', 'stopped')
+}
+
+const KILL_AFTER = 3000
+
+/** Asks a process to end, and kills it if it does not. */
+const stop = (child: ChildProcess): void => {
+  if (!running.has(child)) return
+  child.kill('SIGTERM')
+  const timer = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER)
+  child.once('exit', () => clearTimeout(timer))
+}
+
+/** For an interrupted run: ends all that was started, and starts nothing more. Resolves when all are gone. */
+export const stopProcesses = async (): Promise<void> => {
+  stopping = true
+  await Promise.all(
+    [...running].map(
+      (child) =>
+        new Promise((resolve) => {
+          child.once('exit', resolve).once('error', resolve)
+          stop(child)
+        }),
+    ),
+  )
 }
 
 // every default of zx that the environment could change is set here (ZX_SHELL, ZX_PREFIX ... are then ignored)
@@ -30,10 +71,17 @@ const shell = $({
   shell: '/bin/sh',
   prefix: 'exec ',
   postfix: '',
+  cwd: '',
+  preferLocal: false,
+  detached: false,
+  timeout: 0,
+  killSignal: 'SIGKILL',
+  timeoutSignal: 'SIGKILL',
   quote,
   quiet: true,
   verbose: false,
   nothrow: true,
+  spawn: ((...words: Parameters<typeof spawn>) => track(spawn(...words))) as typeof spawn,
 })
 
 export interface RunOptions {
@@ -44,10 +92,18 @@ export interface RunOptions {
 
 /** Runs one command to its end and keeps what it prints. Never throws for a failing command. */
 export const run = async (argv: readonly string[], options: RunOptions = {}): Promise<Output> => {
+  refuseIfStopping()
   const input = options.stdin instanceof Secret ? options.stdin.reveal() : (options.stdin ?? '')
-  const timeout = options.timeout === undefined ? {} : { timeout: `${options.timeout}s` as const }
-  const child = shell({ input, env: environment(), ...timeout })`${argv}`
-  const { exitCode, signal, stdout, stderr } = await child
+  const command = shell({ input, env: environment() })`${argv}`
+  const expire = () => {
+    const { child } = command
+    child?.kill('SIGKILL')
+    // what it started itself may live on and hold these open
+    child?.stdout?.destroy()
+    child?.stderr?.destroy()
+  }
+  const timer = options.timeout === undefined ? undefined : setTimeout(expire, options.timeout * 1000)
+  const { exitCode, signal, stdout, stderr } = await command.finally(() => clearTimeout(timer))
   return { argv, exitCode, signal, stdout, stderr }
 }
 
@@ -88,17 +144,26 @@ export interface Feed {
 }
 
 const LONGEST_LINE = 64 * 1024
+/** lines nobody has read yet, after which the peer has to wait */
+const MOST_UNREAD = 10_000
 
 /** Starts a peer that is talked to in lines, such as ssh into the box. */
 export const openChannel = (argv: readonly string[]): Channel => {
+  refuseIfStopping()
   const [file = '', ...args] = argv
-  const child = spawn(file, args, { env: environment(), stdio: ['pipe', 'pipe', 'pipe'] })
+  const child = track(spawn(file, args, { env: environment(), stdio: ['pipe', 'pipe', 'pipe'] }))
   const { stdin, stdout } = child
   const lines: string[] = []
   const waiting: ((line: string | undefined) => void)[] = []
   let rest = ''
   let over = false
+  let killed = false
 
+  const kill = () => {
+    killed = true
+    stdout.resume() // a paused one would never end
+    stop(child)
+  }
   const deliver = (line: string) => {
     const reader = waiting.shift()
     if (reader === undefined) lines.push(line)
@@ -109,13 +174,14 @@ export const openChannel = (argv: readonly string[]): Channel => {
     for (const reader of waiting.splice(0)) reader(undefined)
   }
   stdout.setEncoding('utf8').on('data', (text: string) => {
+    if (killed) return
     const parts = (rest + text).split('\n')
     rest = parts.pop() ?? ''
     for (const part of parts) deliver(part)
-    if (rest.length > LONGEST_LINE) child.kill('SIGKILL')
+    if (rest.length > LONGEST_LINE) kill()
+    else if (lines.length > MOST_UNREAD) stdout.pause()
   })
-  stdout.on('end', finish).on('error', finish)
-  stdin.on('error', () => undefined) // EPIPE: the peer's end tells why
+  stdout.on('end', finish).on('error', finish).on('close', finish)
   child.on('error', finish)
 
   return {
@@ -123,21 +189,23 @@ export const openChannel = (argv: readonly string[]): Channel => {
     readLine: () =>
       new Promise((resolve) => {
         const line = lines.shift()
+        if (lines.length === 0) stdout.resume()
         if (line !== undefined || over) resolve(line)
         else waiting.push(resolve)
       }),
     writeLine: (line) => new Promise((resolve) => stdin.write(`${line}\n`, () => resolve())),
     feed: (feedArgv, onStderr) => {
+      refuseIfStopping()
       const [program = '', ...words] = feedArgv
       if (stdin.destroyed) {
         const gone = { argv: feedArgv, exitCode: null, signal: 'SIGPIPE' as const, stderr: '' }
         return { ended: Promise.resolve(gone), kill: () => undefined }
       }
-      const feeder = spawn(program, words, { env: environment(), stdio: ['ignore', stdin, 'pipe'] })
-      return { ended: ended(feedArgv, feeder, onStderr), kill: () => feeder.kill('SIGTERM') }
+      const feeder = track(spawn(program, words, { env: environment(), stdio: ['ignore', stdin, 'pipe'] }))
+      return { ended: ended(feedArgv, feeder, onStderr), kill: () => stop(feeder) }
     },
     end: () => stdin.end(),
-    kill: () => child.kill('SIGTERM'),
+    kill,
     ended: ended(argv, child),
   }
 }
