@@ -12,13 +12,16 @@ const address = z.string().refine((text) => parseAddress(text) !== undefined, {
 
 const ipv4 = z.ipv4({ error: 'is not an IPv4 address' })
 
-const network = z.union([
-  z.literal('dhcp'),
-  z.strictObject({
-    address: z.cidrv4({ error: 'is not an IPv4 address with a prefix, such as 192.168.1.13/24' }),
-    gateway: ipv4,
-  }),
-])
+const network = z.union(
+  [
+    z.literal('dhcp'),
+    z.strictObject({
+      address: z.cidrv4({ error: 'is not an IPv4 address with a prefix, such as 192.168.1.13/24' }),
+      gateway: ipv4,
+    }),
+  ],
+  { error: 'is neither dhcp nor {address: 192.168.1.13/24, gateway: 192.168.1.1}' },
+)
 
 /** a disk, slice or partition of the box's own system: ada0p2, mmcsd0s2a */
 const partition = z.string().regex(/^[a-z]{2,8}[0-9]{1,3}(?:[sp][0-9]{1,2}[a-h]?)?$/, {
@@ -59,13 +62,24 @@ const box = z
     }
   })
 
-const home = z.strictObject({
-  pool: named(NAMES.pool),
-  /** datasets below the pool that stay at home, with all that is below them */
-  exclude: z.array(named(NAMES.dataset)).default([]),
-  /** keys and receipts; default ~/.config/knox/<box name> */
-  folder: z.string().startsWith('/', { error: 'must be an absolute path' }).optional(),
-})
+const home = z
+  .strictObject({
+    pool: named(NAMES.pool),
+    /** datasets below the pool that stay at home, with all that is below them */
+    exclude: z.array(named(NAMES.dataset)).default([]),
+    /** keys and receipts; default ~/.config/knox/<box name>. It is written into ssh_config, where % $ \ and quotes mean more. */
+    folder: z
+      .string()
+      .regex(/^\/[^\p{Cc}%$\\"]*$/u, {
+        error: 'is not a folder knox can use: expected an absolute path without any of % $ \\ "',
+      })
+      .optional(),
+  })
+  .superRefine(({ pool, exclude }, context) => {
+    for (const [index, name] of exclude.entries())
+      if (!name.startsWith(`${pool}/`))
+        context.addIssue({ code: 'custom', path: ['exclude', index], message: `is not below ${pool}` })
+  })
 
 const image = z.strictObject({
   size: z

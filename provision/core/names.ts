@@ -1,3 +1,4 @@
+import { isIPv4, isIPv6 } from 'node:net'
 import { KnoxError } from './errors.ts'
 
 /**
@@ -32,8 +33,8 @@ export const NAMES = {
   /** the part after the @ */
   snapshot: {
     what: 'snapshot name',
-    pattern: /^[A-Za-z0-9_.: %-]{1,255}$/,
-    expected: 'letters, digits, blanks and any of - _ . :',
+    pattern: /^(?!-|\.{1,2}$)[A-Za-z0-9_.: %-]{1,255}$/,
+    expected: 'letters, digits, blanks and any of - _ . : %, not beginning with -',
   },
   disk: {
     what: 'disk name',
@@ -71,22 +72,26 @@ export interface Address {
   readonly port: number
 }
 
+/** a name whose last part is no number, so that no half of an IPv4 address is taken for one */
 const HOST =
-  /^(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*\.?$/
-const IPV6 =
-  /^(?=[0-9a-fA-F:.]{2,45}(?:%|$))[0-9a-fA-F]{0,4}(?::[0-9a-fA-F.]{0,15}){2,8}(?:%[a-z0-9]{1,15})?$/
+  /^(?=.{1,253}$)(?!(?:.*\.)?[0-9]+\.?$)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*\.?$/
+/** an interface of this machine in a link-local address */
+const ZONE = /%[a-z0-9]{1,15}$/
+
+const isHost = (text: string): boolean => isIPv4(text) || HOST.test(text)
+const isAddress6 = (text: string): boolean =>
+  isIPv6(text.replace(ZONE, '')) && !text.replace(ZONE, '').includes('%')
 
 /** `host`, `host:port`, `2001:db8::1` or `[2001:db8::1]:port`; undefined if it is none of these. */
 export const parseAddress = (text: string): Address | undefined => {
+  if (isAddress6(text)) return { host: text, port: 22 }
   const bracketed = /^\[([^\]]+)\](?::([0-9]{1,5}))?$/.exec(text)
-  const plain =
-    bracketed ?? (IPV6.test(text) ? [text, text, undefined] : /^([^:]+)(?::([0-9]{1,5}))?$/.exec(text))
-  const host = plain?.[1]
-  if (host === undefined) return undefined
-  if (!(bracketed !== null || IPV6.test(text) ? IPV6.test(host) : HOST.test(host))) return undefined
-  const port = plain?.[2] === undefined ? 22 : Number(plain[2])
-  return port >= 1 && port <= 65_535 ? { host, port } : undefined
+  const [, host = '', digits = '22'] = bracketed ?? /^([^:]+)(?::([0-9]{1,5}))?$/.exec(text) ?? []
+  const port = Number(digits)
+  const known = bracketed === null ? isHost(host) : isAddress6(host)
+  return known && port >= 1 && port <= 65_535 ? { host, port } : undefined
 }
 
-/** Replaces control characters, so that text from elsewhere cannot forge a terminal. */
-export const printable = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?')
+/** Replaces control characters and those that turn a line's direction, so that text from elsewhere cannot forge a terminal. */
+export const printable = (text: string): string =>
+  text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, '?')

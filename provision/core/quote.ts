@@ -1,4 +1,5 @@
-const SAFE = /^[A-Za-z0-9_@%+=:,./-]+$/
+// not with = first: csh takes =1 for its directory stack
+const SAFE = /^[A-Za-z0-9_@%+:,./-][A-Za-z0-9_@%+=:,./-]*$/
 
 /**
  * One word for a POSIX shell: bare if it is plainly safe, else in single quotes.

@@ -1,8 +1,9 @@
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { isMap, isScalar, LineCounter, parseDocument, type Document, type Node } from 'yaml'
+import type { z } from 'zod'
 import { configSchema, type Config } from '../core/config.ts'
-import { KnoxError } from '../core/errors.ts'
+import { KnoxError, messageOf } from '../core/errors.ts'
 import { printable } from '../core/names.ts'
 import { readTextIfAny } from './files.ts'
 
@@ -26,37 +27,71 @@ const nodeAt = (document: Document, path: readonly PropertyKey[], unknownKey?: s
   return undefined
 }
 
+type Issue = z.core.$ZodIssue
+
+const isOfWrongType = ({ code, path }: Issue): boolean => path.length === 0 && code.startsWith('invalid_')
+
+const worded = (message: string): string =>
+  message.endsWith('received undefined') ? 'is missing' : message.replace(/^Invalid input: /, '')
+
+/** An issue as one problem a line: for a union those of the one branch whose type fits, for unknown keys each. */
+const problemsOf = (issue: Issue): readonly (Pick<Issue, 'path' | 'message'> & { key?: string })[] => {
+  const { path, message } = issue
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => ({ path, key, message: 'is not a key knox knows' }))
+  const branch =
+    issue.code === 'invalid_union' ? issue.errors.find((one) => !one.some(isOfWrongType)) : undefined
+  if (branch === undefined) return [{ path, message: worded(message) }]
+  return branch.flatMap(problemsOf).map((problem) => ({ ...problem, path: [...path, ...problem.path] }))
+}
+
 /**
  * Parses and checks the text of a knox.yaml.
  * Throws `config` with every problem as file:line:column; the file name is only used in messages.
  */
 export const parseConfig = (text: string, file: string): Config => {
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true })
   const at = (offset: number, problem: string) => {
     const { line, col } = lines.linePos(offset)
-    return `${file}:${line}:${col}: ${printable(problem)}`
+    return `${file}:${Math.max(line, 1)}:${Math.max(col, 1)}: ${printable(problem)}`
   }
   const fail = (problems: readonly string[]): never => {
     const [first = '', ...rest] = problems.slice(0, MOST_PROBLEMS)
     throw new KnoxError('config', first, [...rest, 'knox.example.yaml shows every key'])
   }
+  const parse = () => {
+    try {
+      const document = parseDocument(text, {
+        lineCounter: lines,
+        uniqueKeys: true,
+        prettyErrors: false,
+        logLevel: 'error',
+      })
+      // an alias without its anchor, or a few lines that unfold to millions, throw here
+      return {
+        document,
+        value: document.errors.length > 0 ? undefined : (document.toJS({ maxAliasCount: 10 }) as unknown),
+      }
+    } catch (error) {
+      return fail([at(0, `it cannot be read as YAML: ${messageOf(error)}`)])
+    }
+  }
+  const { document, value } = parse()
   if (document.errors.length > 0)
-    return fail(document.errors.map(({ pos, message }) => at(pos[0], message.split('\n')[0] ?? '')))
-  if (document.contents === null) return fail([at(0, 'the file is empty')])
+    return fail(
+      document.errors.map(({ pos, code, message }) =>
+        at(pos[0], code === 'MULTIPLE_DOCS' ? 'a second document begins here' : message),
+      ),
+    )
+  if (value === null || value === undefined) return fail([at(0, 'the file is empty')])
 
-  const checked = configSchema.safeParse(document.toJS({ maxAliasCount: 10 }))
+  const checked = configSchema.safeParse(value)
   if (checked.success) return checked.data
   return fail(
-    checked.error.issues.map((issue) => {
-      const key = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined
-      const node = nodeAt(document, issue.path, key)
-      const where = issue.path.map(String).join('.')
-      const what =
-        key === undefined
-          ? `${where}: ${issue.message}`
-          : `${where === '' ? '' : `${where}.`}${key}: is not a key knox knows`
-      return at(node?.range?.[0] ?? 0, what)
+    checked.error.issues.flatMap(problemsOf).map(({ path, key, message }) => {
+      const where = [...path, ...(key === undefined ? [] : [key])].map(String).join('.')
+      const node = nodeAt(document, path, key)
+      return at(node?.range?.[0] ?? 0, where === '' ? message : `${where}: ${message}`)
     }),
   )
 }
@@ -64,7 +99,9 @@ export const parseConfig = (text: string, file: string): Config => {
 /** Finds, reads and checks knox.yaml. Throws `config` if there is none or it is wrong. */
 export const loadConfig = async (file: string | undefined): Promise<Config> => {
   for (const path of file === undefined ? candidates() : [resolve(file)]) {
-    const text = await readTextIfAny(path)
+    const text = await readTextIfAny(path).catch((error: unknown) => {
+      throw new KnoxError('config', `${path} cannot be read: ${messageOf(error)}`)
+    })
     if (text !== undefined) return parseConfig(text, path)
   }
   const looked = file === undefined ? candidates().join(' and ') : resolve(file)
