@@ -1,6 +1,7 @@
 import type { Command } from '../provision/cli/command.ts'
 import { main, processTerminal } from '../provision/cli/main.ts'
 import { backup } from './backup.ts'
+import { demo } from './demo.ts'
 import { keys } from './keys.ts'
 import { prepareDisk } from './prepare-disk.ts'
 import { preview } from './preview.ts'
@@ -10,6 +11,6 @@ import { snapshot } from './snapshot.ts'
 import { status } from './status.ts'
 
 /** Every verb, in the order of the help; each is the file of its name in this folder. */
-const verbs: Command[] = [keys, render, prepareDisk, backup, snapshot, preview, snapback, status]
+const verbs: Command[] = [keys, render, prepareDisk, backup, snapshot, preview, snapback, status, demo]
 
 process.exitCode = await main(verbs, process.argv.slice(2), processTerminal)

@@ -3,8 +3,9 @@
 # It says first what it installs; with everything there it takes no time and changes nothing.
 set -eu
 cd "$(dirname "$0")/.."
-log=${TMPDIR:-/tmp}/knox-ready.$(id -u).log
+log=$(mktemp)
 
+# shellcheck disable=SC3013  # dash, ash and FreeBSD's sh all know -nt
 if [ ! -f node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   echo 'installing the npm packages (npm ci) ...' >&2
   npm ci --no-audit --no-fund >"$log" 2>&1 || {

@@ -19,6 +19,9 @@ export interface World {
   readonly box: (line: string) => Promise<Output>
   /** what is left unlocked on the box: nothing, if all is well */
   readonly leftovers: () => Promise<readonly string[]>
+  /** until `repair`, the script (its $1 is the real program) runs at home in place of a program */
+  readonly sabotage: (program: 'zfs' | 'ssh', script: string) => Promise<void>
+  readonly repair: () => Promise<void>
   /** the programs that knox has started at home since the last call, one line each */
   readonly started: () => Promise<readonly string[]>
   readonly stop: () => Promise<void>
@@ -49,7 +52,15 @@ const writeShims = async (dir: string): Promise<void> => {
   await mkdir(join(dir, 'shims'))
   for (const program of COUNTED) {
     const { stdout } = must(await run(['sh', '-c', `command -v ${program}`]))
-    const shim = `#!/bin/sh\nprintf '%s\\n' "${program} $*" >>${dir}/started\nexec ${stdout.trim()} "$@"\n`
+    const real = stdout.trim()
+    const shim = [
+      '#!/bin/sh',
+      `printf '%s\\n' "${program} $*" >>${dir}/started`,
+      // a test may put a saboteur in the place of a program; it gets the real one's path first
+      `if [ -x ${dir}/sabotage-${program} ]; then exec ${dir}/sabotage-${program} ${real} "$@"; fi`,
+      `exec ${real} "$@"`,
+      '',
+    ].join('\n')
     await writeFile(join(dir, 'shims', program), shim, { mode: 0o755 })
   }
 }
@@ -91,6 +102,11 @@ export const startWorld = async (options: WorldOptions = {}): Promise<World> => 
       for (const [what, line] of looks)
         if ((await run(['sh', '-c', `${line} >/dev/null 2>&1`])).exitCode === 0) left.push(what)
       return left
+    },
+    sabotage: (program, text) =>
+      writeFile(join(dir, `sabotage-${program}`), `#!/bin/sh\n${text}\n`, { mode: 0o755 }),
+    repair: async () => {
+      for (const program of COUNTED) await rm(join(dir, `sabotage-${program}`), { force: true })
     },
     started: async () => {
       const lines = (await readFile(started, 'utf8')).split('\n').filter((line) => line !== '')

@@ -16,7 +16,9 @@ if (problem !== undefined) {
   process.exitCode = process.env['CI'] === 'true' ? 1 : 0
 } else {
   const wanted = process.argv.slice(2)
-  const names = (await readdir(new URL('.', import.meta.url))).filter((name) => name.endsWith('.test.ts')).sort()
+  const names = (await readdir(new URL('.', import.meta.url)))
+    .filter((name) => name.endsWith('.test.ts'))
+    .sort()
   const tests = names.filter((name) => wanted.length === 0 || wanted.some((word) => name.startsWith(word)))
   await bundle(['scripts/knox.ts', ...tests.map((name) => `test/lab/${name}`)])
   const files = tests.map((name) => bundleOf(name))

@@ -1,0 +1,222 @@
+import assert from 'node:assert/strict'
+import { stat, writeFile } from 'node:fs/promises'
+import { after, before, describe, test } from 'node:test'
+import { startWorld, type World } from '../../provision/lab/world.ts'
+import {
+  ended,
+  hashes,
+  lockedAgain,
+  newestSnapshot,
+  prepareDisk,
+  provedAt,
+  withOpenDisk,
+} from '../support/lab.ts'
+
+/** A box's good days: its disk is prepared, the first backup, changes. The tests build on one another. */
+
+let world: World
+
+before(async () => {
+  world = await startWorld({ diskMib: 512, tankMib: 768 })
+})
+after(() => world.stop())
+
+describe('prepare-disk', () => {
+  test('refuses a disk that is in use, and changes nothing', async () => {
+    await world.home('echo "0 2048 linear /dev/dm-0 0" | DM_DISABLE_UDEV=1 dmsetup create user')
+    ended(await prepareDisk(world, '--yes', '--erase'), 4, /in use/)
+    await world.home('DM_DISABLE_UDEV=1 dmsetup remove user')
+    await lockedAgain(world)
+  })
+
+  test('refuses a disk that holds data unless --erase is said', async () => {
+    await world.home('echo photographs | dd of=/dev/da0 bs=512 seek=10 conv=notrunc')
+    ended(await prepareDisk(world, '--yes'), 4, /not empty/)
+    assert.match(await world.home('dd if=/dev/da0 bs=512 skip=10 count=1 | head -c 11'), /photographs/)
+  })
+
+  test('wants a confirmation where nobody can be asked', async () => {
+    ended(await prepareDisk(world, '--erase'), 4, /nobody is at a terminal/)
+  })
+
+  test('shows its commands in a dry run and changes nothing', async () => {
+    const output = await prepareDisk(world, '--erase', '--dry-run')
+    ended(output, 0, /geli init .* \/dev\/da0/)
+    assert.match(await world.home('dd if=/dev/da0 bs=512 skip=10 count=1 | head -c 11'), /photographs/)
+  })
+
+  test('refuses a wrong passphrase', async () => {
+    await writeFile(`${world.dir}/wrong`, 'not the passphrase\n')
+    ended(
+      await world.knox('prepare-disk', '--yes', '--passphrase-file', `${world.dir}/wrong`),
+      12,
+      /passphrase/,
+    )
+  })
+
+  test('encrypts, makes the pool, brings the metadata home and leaves the disk locked', async () => {
+    ended(await prepareDisk(world, '--yes', '--erase'), 0, /is locked/)
+    await lockedAgain(world)
+    const metadata = await stat(`${world.dir}/keys/geli-metadata-da0.bin`)
+    assert.equal(metadata.mode & 0o777, 0o600)
+    await withOpenDisk(world, async () => {
+      const { stdout } = await world.box(
+        'zfs get -Hp -o property,value atime,compression,canmount,mountpoint wd',
+      )
+      assert.match(stdout, /atime\toff[^]*compression\tlz4[^]*canmount\toff[^]*mountpoint\tnone/)
+    })
+  })
+
+  test('does not take a disk that may hold a backup for a new one', async () => {
+    ended(await prepareDisk(world, '--yes'), 4, /may hold a backup/)
+  })
+})
+
+describe('backup', () => {
+  test('says what to do before there is a snapshot', async () => {
+    ended(await world.knox('backup'), 5, /has no snapshot[^]*knox snapshot/)
+    await lockedAgain(world)
+  })
+
+  test('proves a first backup of a tree with a volume, odd names and hostile properties', async () => {
+    await world.home(
+      [
+        'zfs create tank/photos',
+        'zfs create "tank/with blanks : and.dots"',
+        'zfs create -V 16M tank/photos/disk',
+        'zfs create -o canmount=noauto -o mountpoint=/etc -o sharenfs=on -o sharesmb=on tank/hostile',
+        'zfs create -o compression=gzip -o recordsize=16K -o knox:word="a word" tank/photos/2015',
+        'dd if=/dev/urandom of=photos/one bs=1M count=20',
+        'echo "Zürich ☂" > "photos/ünïcode ☂ name"',
+        'dd if=/dev/urandom of=/dev/zvol/tank/photos/disk bs=1M count=4 || dd if=/dev/urandom of=$(ls /dev/zd* | head -n 1) bs=1M count=4',
+        'cp photos/one "with blanks : and.dots/two"',
+      ].join('\n'),
+    )
+    ended(await world.knox('snapshot'), 0, /snapshot tank@\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/)
+    ended(await world.knox('preview'), 0, /tank\/photos: all of/)
+    const mounts = await world.box('cat /proc/mounts')
+    const output = await world.knox('backup', '--json')
+    ended(output, 0)
+    const report = JSON.parse(output.stdout) as { outcome: string; delivered: number; problems: unknown[] }
+    assert.deepEqual([report.outcome, report.delivered, report.problems], ['sent', 6, []])
+    await lockedAgain(world)
+    assert.equal((await world.box('cat /proc/mounts')).stdout, mounts.stdout)
+  })
+
+  test('what arrived is what was sent, file by file, and its properties came along', async () => {
+    const snapshot = await newestSnapshot(world)
+    const wanted = await hashes(world, `tank/photos@${snapshot}`)
+    assert.equal(wanted.trim().split('\n').length, 2)
+    await withOpenDisk(world, async () => {
+      assert.equal(await hashes(world, `wd/photos@${snapshot}`), wanted)
+      const { stdout } = await world.box(
+        'zfs get -Hp -o value compression,recordsize,knox:word wd/photos/2015',
+      )
+      assert.equal(stdout, 'gzip\n16384\na word\n')
+      const { stdout: local } = await world.box('zfs get -Hp -o value readonly,canmount wd')
+      assert.equal(local, 'on\nnoauto\n')
+    })
+  })
+
+  test('data at rest on the disk is not the data', async () => {
+    await world.home('printf "a line that nobody else may read %.0s" $(seq 1000) > photos/plain')
+    ended(await world.knox('snapback'), 0)
+    await world.home('sync')
+    assert.equal(
+      (await world.home(`grep -c "nobody else may read" ${world.dir}/tank.img || :`)).trim() === '0',
+      false,
+    )
+    assert.equal((await world.home(`grep -c "nobody else may read" ${world.dir}/da0.img || :`)).trim(), '0')
+  })
+
+  test('a run with nothing to send opens one connection, one zfs, and leaves the disk locked', async () => {
+    await world.started()
+    const before = await provedAt(world)
+    ended(await world.knox('backup'), 0, /nothing to send/)
+    const started = await world.started()
+    assert.deepEqual(started.map((line) => line.split(' ')[0]).sort(), ['ssh', 'zfs'])
+    assert.equal(await provedAt(world), before)
+  })
+
+  test('a run that looks opens exactly two connections and one zfs, however many datasets there are', async () => {
+    await world.started()
+    ended(await world.knox('backup', '--prove'), 0, /disk locked/)
+    const few = (await world.started()).map((line) => line.split(' ')[0]).sort()
+    assert.deepEqual(few, ['ssh', 'ssh', 'zfs'])
+    await world.home('for n in $(seq 20); do zfs create tank/many$n; done')
+    ended(await world.knox('snapback'), 0)
+    await world.started()
+    ended(await world.knox('backup', '--prove'), 0, /27 datasets|26 datasets/)
+    assert.deepEqual((await world.started()).map((line) => line.split(' ')[0]).sort(), few)
+    await lockedAgain(world)
+  })
+
+  test('an incremental carries changes, new datasets and renames, over two connections', async () => {
+    await world.home(
+      'echo more > photos/three; rm photos/one; zfs create tank/new; zfs rename tank/photos tank/pictures; for n in $(seq 20); do zfs destroy -r tank/many$n; done',
+    )
+    ended(await world.knox('snapshot'), 0)
+    const preview = await world.knox('preview')
+    ended(preview, 0, /rename on the box: wd\/photos to wd\/pictures/)
+    assert.match(preview.stdout, /new +.*three[^]*|removed +.*one/)
+    await world.started()
+    ended(await world.knox('backup'), 0)
+    assert.equal((await world.started()).filter((line) => line.startsWith('ssh ')).length, 2)
+    const snapshot = await newestSnapshot(world)
+    const wanted = await hashes(world, `tank/pictures@${snapshot}`)
+    await withOpenDisk(world, async () =>
+      assert.equal(await hashes(world, `wd/pictures@${snapshot}`), wanted),
+    )
+    await lockedAgain(world)
+  })
+
+  test('status tells both sides, and what only the box still has', async () => {
+    const output = await world.knox('status')
+    ended(output, 0, /last proof/)
+    assert.match(output.stdout, /tank\/pictures +proved/)
+    assert.match(output.stdout, /wd\/many1 +only on the box/)
+  })
+})
+
+describe('whoever holds the two passwordless keys', () => {
+  const ssh = (login: string, words: string, stdin = '/dev/null') =>
+    world.home(
+      `ssh -F ${world.dir}/keys/ssh_config -T -o HostName=10.77.0.2 ${login} ${words} <${stdin} 2>&1; echo "exit $?"`,
+    )
+
+  test('gets no command, no shell and no terminal', async () => {
+    assert.match(
+      await ssh('knox-send', "'touch /tmp/pwned; id'"),
+      /failed usage no command is taken here[^]*exit 64/,
+    )
+    assert.match(await ssh('knox-fifo', "'$(touch /tmp/pwned)'"), /failed usage no command is taken here/)
+    assert.match(await ssh('knox-send', '-tt'), /PTY allocation request failed|knox 1 knox/)
+    await world.home('test ! -e /tmp/pwned')
+    await lockedAgain(world)
+  })
+
+  test('cannot leave a key where nobody waits', async () => {
+    assert.match(await ssh('knox-fifo', '', `${world.dir}/keys/geli.key`), /nobody waits for a key/)
+    await lockedAgain(world)
+  })
+
+  test('cannot destroy, roll back, or reach beyond the pool', async () => {
+    const lines = [
+      'destroy\twd',
+      'receive\tfull\twd;touch /tmp/pwned',
+      'receive\tfull\ttank',
+      'list',
+      'rename\twd\ttank',
+      'x'.repeat(5000),
+      '',
+    ]
+    await writeFile('/tmp/lines', `${lines.join('\n')}\n`)
+    const said = await ssh('knox-send', '', '/tmp/lines')
+    assert.match(
+      said,
+      /not a verb of this box[^]*the disk is locked[^]*the line is too long[^]*locked\nexit 1/,
+    )
+    await world.home('test ! -e /tmp/pwned')
+    await lockedAgain(world)
+  })
+})
