@@ -45,13 +45,13 @@ export const writeFileAtomic = async (
   const temporary = join(dirname(path), `.${randomBytes(6).toString('hex')}.tmp`)
   const file = await open(temporary, 'wx', 0o600)
   try {
-    await file.writeFile(data instanceof Secret ? data.reveal() : data)
-    await file.chmod(options.mode ?? 0o600)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  try {
+    try {
+      await file.writeFile(data instanceof Secret ? data.reveal() : data)
+      await file.chmod(options.mode ?? 0o600)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
     if (options.replace === true) await rename(temporary, path)
     else await link(temporary, path)
   } catch (error) {

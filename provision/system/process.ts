@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
+import type { Writable } from 'node:stream'
 import { $ } from 'zx'
 import { KnoxError } from '../core/errors.ts'
 import { quote } from '../core/quote.ts'
@@ -143,6 +144,15 @@ export interface Feed {
   kill(): void
 }
 
+/**
+ * A child that got this stream as its stdout has made it block, for us too: a full one would then stop all of node.
+ * node has no public call for it; where this one is missing nothing else is lost.
+ */
+const unblock = (stream: Writable): void => {
+  const { _handle } = stream as { _handle?: { setBlocking?: (on: boolean) => number } | null }
+  _handle?.setBlocking?.(false)
+}
+
 const LONGEST_LINE = 64 * 1024
 /** lines nobody has read yet, after which the peer has to wait */
 const MOST_UNREAD = 10_000
@@ -202,7 +212,8 @@ export const openChannel = (argv: readonly string[]): Channel => {
         return { ended: Promise.resolve(gone), kill: () => undefined }
       }
       const feeder = track(spawn(program, words, { env: environment(), stdio: ['ignore', stdin, 'pipe'] }))
-      return { ended: ended(feedArgv, feeder, onStderr), kill: () => stop(feeder) }
+      const end = ended(feedArgv, feeder, onStderr).finally(() => unblock(stdin))
+      return { ended: end, kill: () => stop(feeder) }
     },
     end: () => stdin.end(),
     kill,
