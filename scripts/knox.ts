@@ -9,8 +9,20 @@ import { render } from './render.ts'
 import { snapback } from './snapback.ts'
 import { snapshot } from './snapshot.ts'
 import { status } from './status.ts'
+import { testFreebsd } from './test-freebsd.ts'
 
 /** Every verb, in the order of the help; each is the file of its name in this folder. */
-const verbs: Command[] = [keys, render, prepareDisk, backup, snapshot, preview, snapback, status, demo]
+const verbs: Command[] = [
+  keys,
+  render,
+  prepareDisk,
+  backup,
+  snapshot,
+  preview,
+  snapback,
+  status,
+  demo,
+  testFreebsd,
+]
 
 process.exitCode = await main(verbs, process.argv.slice(2), processTerminal)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The lab's two machines inside one guest. Home is the guest itself; the box is a network and mount namespace of it.
 #   world.sh up DIR DISK_MIB TANK_MIB   the link, the box's disk da0, home's pool tank
+#   world.sh home DIR TANK_MIB          only home's pool, for a box elsewhere
 #   world.sh serve DIR OVERLAY          the box's sshd, with the rendered files in their places
 #   world.sh down DIR
 set -eu
@@ -23,7 +24,11 @@ up() {
   losetup /dev/loop0 "$dir/da0.img"
   echo "0 $((${1} * 2048)) linear /dev/loop0 0" | dmsetup create da0
   ln -s "/dev/dm-$(dmsetup info -c --noheadings -o minor da0)" /dev/da0
-  truncate -s "${2}M" "$dir/tank.img"
+  home "$2"
+}
+
+home() {
+  truncate -s "${1}M" "$dir/tank.img"
   zpool create -o ashift=12 -O atime=off -m "$dir/tank" tank "$dir/tank.img"
 }
 
@@ -57,6 +62,6 @@ down() {
 
 shift 2
 case $verb in
-  up | serve | down) "$verb" "$@" ;;
+  up | home | serve | down) "$verb" "$@" ;;
   *) exit 64 ;;
 esac

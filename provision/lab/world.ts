@@ -32,8 +32,6 @@ export interface WorldOptions {
   readonly tankMib?: number
   /** lines added to the `home:` part of knox.yaml */
   readonly homeYaml?: string
-  /** leave the box without sshd and keys: the caller sets it up */
-  readonly bare?: boolean
 }
 
 export const PASSPHRASE = 'correct horse battery staple'
@@ -65,48 +63,44 @@ const writeShims = async (dir: string): Promise<void> => {
   }
 }
 
-/** Makes the world: link, disk, pool, keys, the rendered box, its sshd. */
-export const startWorld = async (options: WorldOptions = {}): Promise<World> => {
+/** The part of a world that depends on where the box is. */
+export type BoxSide = Pick<World, 'box' | 'leftovers'> & { readonly stop: () => Promise<void> }
+
+/** Makes home's side: folder, knox.yaml, counting shims. The pool is made by the caller. */
+export const startHome = async (
+  boxYaml: string,
+  homeYaml: string,
+  side: (dir: string) => BoxSide,
+): Promise<World> => {
   const dir = await mkdtemp(join(tmpdir(), 'world-'))
   const started = join(dir, 'started')
-  const script = (...words: readonly string[]) => run(['sh', WORLD_SCRIPT, ...words])
-  const world: World = {
+  await writeFile(started, '')
+  await writeFile(join(dir, 'passphrase'), `${PASSPHRASE}\n`, { mode: 0o600 })
+  await writeFile(
+    join(dir, 'knox.yaml'),
+    `box:\n${boxYaml}home:\n  pool: tank\n  folder: ${dir}/keys\n${homeYaml}`,
+  )
+  await writeShims(dir)
+  const { box, leftovers, stop } = side(dir)
+  const program = ['node', '--no-deprecation', bundleOf('scripts/knox.ts')]
+  return {
     dir,
+    box,
+    leftovers,
     knox: (...words) =>
       run(
         [
           ...['env', `PATH=${dir}/shims:${process.env['PATH'] ?? ''}`],
-          ...[
-            'node',
-            '--no-deprecation',
-            bundleOf('scripts/knox.ts'),
-            ...words,
-            '--config',
-            `${dir}/knox.yaml`,
-          ],
+          ...[...program, ...words, '--config', `${dir}/knox.yaml`],
         ],
-        { timeout: 600 },
+        { timeout: 1200 },
       ),
     home: async (line) =>
       must(await run(['sh', '-euc', `cd ${dir}/tank 2>/dev/null || cd ${dir}; ${line}`])).stdout,
-    box: (line) => run(['sh', '-c', `exec nsenter -t "$(cat ${dir}/sshd.pid)" -m -n sh -c "$1"`, 'sh', line]),
-    leftovers: async () => {
-      const looks: readonly (readonly [string, string])[] = [
-        ['disk attached', 'dmsetup info da0.eli'],
-        ['pool imported', 'zpool list -H wd'],
-        ['fifo left', 'test -e /var/run/knox/key'],
-        ['session lock left', 'test -e /var/run/knox/session'],
-        ['script running', 'pgrep -f [k]nox-zfs-receive.sh'],
-      ]
-      const left: string[] = []
-      for (const [what, line] of looks)
-        if ((await run(['sh', '-c', `${line} >/dev/null 2>&1`])).exitCode === 0) left.push(what)
-      return left
-    },
-    sabotage: (program, text) =>
-      writeFile(join(dir, `sabotage-${program}`), `#!/bin/sh\n${text}\n`, { mode: 0o755 }),
+    sabotage: (name, text) =>
+      writeFile(join(dir, `sabotage-${name}`), `#!/bin/sh\n${text}\n`, { mode: 0o755 }),
     repair: async () => {
-      for (const program of COUNTED) await rm(join(dir, `sabotage-${program}`), { force: true })
+      for (const name of COUNTED) await rm(join(dir, `sabotage-${name}`), { force: true })
     },
     started: async () => {
       const lines = (await readFile(started, 'utf8')).split('\n').filter((line) => line !== '')
@@ -114,19 +108,44 @@ export const startWorld = async (options: WorldOptions = {}): Promise<World> => 
       return lines
     },
     stop: async () => {
-      await script('down', dir)
+      await stop()
       await rm(dir, { recursive: true, force: true })
     },
   }
-  await writeFile(started, '')
-  await writeFile(join(dir, 'passphrase'), `${PASSPHRASE}\n`, { mode: 0o600 })
-  const yaml = `box:\n  addresses: [10.77.0.2]\nhome:\n  pool: tank\n  folder: ${dir}/keys\n${options.homeYaml ?? ''}`
-  await writeFile(join(dir, 'knox.yaml'), yaml)
-  await writeShims(dir)
-  must(await script('up', dir, String(options.diskMib ?? 512), String(options.tankMib ?? 512)))
-  if (options.bare === true) return world
-  must(await world.knox('keys', 'init', '--passphrase-file', `${dir}/passphrase`))
-  must(await world.knox('render', '--out', `${dir}/overlay`))
-  must(await script('serve', dir, `${dir}/overlay`))
+}
+
+/** world.sh, see there. */
+export const worldScript = (...words: readonly string[]): Promise<Output> =>
+  run(['sh', WORLD_SCRIPT, ...words])
+
+/** the box in a namespace of this guest */
+const namespaceBox = (dir: string): BoxSide => ({
+  box: (line) => run(['sh', '-c', `exec nsenter -t "$(cat ${dir}/sshd.pid)" -m -n sh -c "$1"`, 'sh', line]),
+  leftovers: async () => {
+    const looks: readonly (readonly [string, string])[] = [
+      ['disk attached', 'dmsetup info da0.eli'],
+      ['pool imported', 'zpool list -H wd'],
+      ['fifo left', 'test -e /var/run/knox/key'],
+      ['session lock left', 'test -e /var/run/knox/session'],
+      ['script running', 'pgrep -f [k]nox-zfs-receive.sh'],
+    ]
+    const left: string[] = []
+    for (const [what, line] of looks)
+      if ((await run(['sh', '-c', `${line} >/dev/null 2>&1`])).exitCode === 0) left.push(what)
+    return left
+  },
+  stop: async () => {
+    await worldScript('down', dir)
+  },
+})
+
+/** Makes the whole world: link, disk, pool, keys, the rendered box, its sshd. */
+export const startWorld = async (options: WorldOptions = {}): Promise<World> => {
+  const world = await startHome('  addresses: [10.77.0.2]\n', options.homeYaml ?? '', namespaceBox)
+  const { dir, knox } = world
+  must(await worldScript('up', dir, String(options.diskMib ?? 512), String(options.tankMib ?? 512)))
+  must(await knox('keys', 'init', '--passphrase-file', `${dir}/passphrase`))
+  must(await knox('render', '--out', `${dir}/overlay`))
+  must(await worldScript('serve', dir, `${dir}/overlay`))
   return world
 }

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { after, before, describe, test } from 'node:test'
+import { startRemoteWorld, type RemoteBox } from '../../provision/lab/remote-world.ts'
+import type { World } from '../../provision/lab/world.ts'
+import { ended, lockedAgain, lockedInTime, newestSnapshot, prepareDisk, provedAt } from '../support/lab.ts'
+
+/** The end-to-end suite against a real FreeBSD; `npm run test:freebsd` runs it in a guest of the lab. */
+
+const remote = JSON.parse(readFileSync(process.env['KNOX_REMOTE_BOX'] ?? '', 'utf8')) as RemoteBox
+let world: World
+
+before(async () => {
+  world = await startRemoteWorld(remote)
+  await world.home(
+    'ip link set eth0 up 2>/dev/null || ip link set "$(ls /sys/class/net | grep -v lo | head -n 1)" up; ' +
+      'n=$(ls /sys/class/net | grep -v "^lo$" | head -n 1); ip addr add 10.0.2.15/24 dev "$n"; ip route add default via 10.0.2.2',
+  )
+})
+after(() => world.stop())
+
+/** sha256 of every file of a snapshot on the box, with the disk opened by hand. */
+const boxHashes = async (dataset: string): Promise<string> => {
+  const key = (
+    await world.home(`od -An -v -to1 ${world.dir}/keys/geli.key | tr -d '\\n' | sed 's/ /\\\\/g'`)
+  ).trim()
+  const { stdout, stderr } = await world.box(
+    [
+      `printf '${key}' | geli attach -p -k - ${remote.disk}`,
+      'zpool import -f -N -o readonly=on -o cachefile=none wd',
+      `mkdir -p /tmp/knox-look && mount -t zfs -o ro "${dataset}" /tmp/knox-look`,
+      '(cd /tmp/knox-look && find . -type f -exec sha256 -r {} + | sed "s/ /  /" | sort)',
+      `umount /tmp/knox-look; zpool export wd; geli detach ${remote.disk}`,
+    ].join('\n'),
+  )
+  return stdout === '' ? stderr : stdout
+}
+
+const homeHashes = (dataset: string): Promise<string> =>
+  world.home(
+    `mkdir -p ${world.dir}/look; mount -t zfs -o ro '${dataset}' ${world.dir}/look; ` +
+      `(cd ${world.dir}/look && find . -type f -exec sha256sum {} + | sort); umount ${world.dir}/look`,
+  )
+
+describe('a FreeBSD box', () => {
+  test('its disk is prepared, and locked again', async () => {
+    ended(await prepareDisk(world, '--yes', '--erase'), 0, /is locked/)
+    await lockedAgain(world)
+  })
+
+  test('a disk that may hold a backup is not taken for a new one', async () => {
+    ended(await prepareDisk(world, '--yes'), 4, /may hold a backup/)
+  })
+
+  test('a first backup is proved, and equal file by file', async () => {
+    await world.home(
+      'zfs create tank/photos; zfs create "tank/old letters"; zfs create -V 16M tank/disk; ' +
+        'zfs create -o canmount=noauto -o mountpoint=/etc tank/hostile; ' +
+        'dd if=/dev/urandom of=photos/one bs=1M count=8 2>/dev/null; echo dear > "old letters/1"',
+    )
+    const mounts = (await world.box('mount -p')).stdout
+    ended(await world.knox('snapback'), 0, /proved/)
+    await lockedAgain(world)
+    assert.equal((await world.box('mount -p')).stdout, mounts)
+    const snapshot = await newestSnapshot(world)
+    assert.equal(await boxHashes(`wd/photos@${snapshot}`), await homeHashes(`tank/photos@${snapshot}`))
+    await lockedAgain(world)
+  })
+
+  test('an incremental with a rename and a new dataset is proved over two connections', async () => {
+    await world.home('echo more > photos/two; zfs rename tank/photos tank/pictures; zfs create tank/new')
+    ended(await world.knox('snapshot'), 0)
+    await world.started()
+    ended(await world.knox('backup'), 0, /proved/)
+    assert.equal((await world.started()).filter((line) => line.startsWith('ssh ')).length, 2)
+    const snapshot = await newestSnapshot(world)
+    assert.equal(await boxHashes(`wd/pictures@${snapshot}`), await homeHashes(`tank/pictures@${snapshot}`))
+  })
+
+  test('nothing to send: one connection, the disk stays locked', async () => {
+    await world.started()
+    ended(await world.knox('backup'), 0, /nothing to send/)
+    assert.equal((await world.started()).filter((line) => line.startsWith('ssh ')).length, 1)
+    await lockedAgain(world)
+  })
+
+  test('a wrong key is refused: exit 12', async () => {
+    const before = await provedAt(world)
+    await world.home(
+      `cd ${world.dir}/keys; mv geli.key right; head -c 1024 /dev/urandom > geli.key; chmod 600 geli.key`,
+    )
+    ended(await world.knox('backup', '--prove'), 12, /Wrong key/)
+    await world.home(`cd ${world.dir}/keys; mv right geli.key`)
+    await lockedAgain(world)
+    assert.equal(await provedAt(world), before)
+  })
+
+  const midStream = (what: string): string =>
+    `if [ "$2 $3" = "send -P" ]; then "$@" | (head -c 300000; touch ${world.dir}/flowing; sleep 20); exit 0; fi; exec "$@" # ${what}`
+
+  const whileSending = async (line: string): Promise<void> => {
+    await world.home('dd if=/dev/urandom of=pictures/big bs=1M count=8 2>/dev/null')
+    ended(await world.knox('snapshot'), 0)
+    const before = await provedAt(world)
+    await world.sabotage('zfs', midStream(line))
+    const running = world.knox('backup')
+    await world.home(
+      `while [ ! -e ${world.dir}/flowing ]; do sleep 0.2; done; rm ${world.dir}/flowing; sleep 3`,
+    )
+    await world.box(line)
+    ended(await running, 19, /connection to the box broke/)
+    await world.repair()
+    await lockedInTime(world)
+    assert.equal(await provedAt(world), before)
+  }
+
+  test('a lost connection: exit 19, the box locks itself, the next run goes on', async () => {
+    await whileSending(
+      'for p in $(pgrep -f "knox-zfs-receive.sh sessio[n]"); do while [ "$p" -gt 1 ]; do case $(ps -o comm= -p $p) in sshd*) kill $p; break;; esac; p=$(ps -o ppid= -p $p | tr -d " "); done; done',
+    )
+    ended(await world.knox('backup'), 0, /proved/)
+    await lockedAgain(world)
+  })
+
+  test('a killed session: its guard locks the disk, the next run goes on', async () => {
+    await whileSending('pkill -KILL -f "knox-zfs-receive.sh sessio[n]"')
+    ended(await world.knox('backup'), 0, /proved/)
+    await lockedAgain(world)
+  })
+
+  test('hostile words get nothing', async () => {
+    const ssh = (login: string, words: string) =>
+      world.home(
+        `ssh -F ${world.dir}/keys/ssh_config -T -o HostName=${remote.host} -p ${remote.port} ${login} ${words} </dev/null 2>&1 || echo "exit $?"`,
+      )
+    assert.match(await ssh('knox-send', "'touch /tmp/pwned'"), /no command is taken here/)
+    assert.match(await ssh('knox-fifo', "'touch /tmp/pwned'"), /no command is taken here/)
+    assert.equal((await world.box('ls /tmp/pwned')).stdout, '')
+    await lockedAgain(world)
+  })
+})
