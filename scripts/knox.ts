@@ -1,6 +1,7 @@
 import type { Command } from '../provision/cli/command.ts'
 import { main, processTerminal } from '../provision/cli/main.ts'
 import { backup } from './backup.ts'
+import { bench } from './bench.ts'
 import { demo } from './demo.ts'
 import { keys } from './keys.ts'
 import { prepareDisk } from './prepare-disk.ts'
@@ -22,6 +23,7 @@ const verbs: Command[] = [
   snapback,
   status,
   demo,
+  bench,
   testFreebsd,
 ]
 

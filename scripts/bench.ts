@@ -1,0 +1,34 @@
+import { defineCommand } from '../provision/cli/command.ts'
+import { KnoxError } from '../provision/core/errors.ts'
+
+const GUEST_SECONDS = 5400
+
+/** Exit: 0 measured, 1 something failed, 15 the lab cannot run here. */
+export const bench = defineCommand({
+  name: 'bench',
+  summary: 'knox beside the bare zfs send, ssh and zfs receive, as ratios in one run',
+  options: { mib: { type: 'string', value: 'MIB', help: 'size of the first send (default 1024)' } },
+  run: async (knox) => {
+    const { bundle, bundleOf } = await import('../provision/lab/bundle.ts')
+    const { requireLab } = await import('../provision/lab/host.ts')
+    const { runInGuest } = await import('../provision/lab/microvm.ts')
+    await requireLab()
+    const mib = knox.args.text('mib') ?? '1024'
+    if (!/^[1-9][0-9]{0,4}$/.test(mib))
+      throw new KnoxError('usage', `${JSON.stringify(mib)} is not a size in MiB`)
+    await bundle(['scripts/knox.ts', 'provision/lab/measure.ts'])
+    const command = [
+      'env',
+      `KNOX_BENCH_MIB=${mib}`,
+      'node',
+      '--no-deprecation',
+      bundleOf('provision/lab/measure.ts'),
+    ]
+    const memoryMib = 4096 + Number(mib) * 4
+    const exitCode = await runInGuest({ command, memoryMib, seconds: GUEST_SECONDS }, (line) =>
+      knox.result(line, { line }),
+    )
+    if (exitCode !== 0) throw new KnoxError('failed', 'the bench did not come to its end')
+    return undefined
+  },
+})
