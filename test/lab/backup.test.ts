@@ -181,7 +181,7 @@ describe('backup', () => {
 describe('whoever holds the two passwordless keys', () => {
   const ssh = (login: string, words: string, stdin = '/dev/null') =>
     world.home(
-      `ssh -F ${world.dir}/keys/ssh_config -T -o HostName=10.77.0.2 ${login} ${words} <${stdin} 2>&1; echo "exit $?"`,
+      `code=0; ssh -F ${world.dir}/keys/ssh_config -T -o HostName=10.77.0.2 ${login} ${words} <${stdin} 2>&1 || code=$?; echo "exit $code"`,
     )
 
   test('gets no command, no shell and no terminal', async () => {

@@ -1,22 +1,45 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { after, before, describe, test } from 'node:test'
-import { startWorld, type World } from '../../provision/lab/world.ts'
+import { PASSPHRASE, startWorld, type World } from '../../provision/lab/world.ts'
 import { ended, lockedAgain, lockedInTime, newestSnapshot, prepareDisk, provedAt } from '../support/lab.ts'
 
 /** Each way in which a run can fail: reported as itself, never a success, and the disk is locked again. */
 
 let world: World
 
+/** what every process of both machines showed while the disk was prepared and the first backup ran */
+let shown: Buffer
+
 before(async () => {
-  world = await startWorld({ diskMib: 512, tankMib: 768 })
-  ended(await prepareDisk(world, '--yes'), 0)
+  world = await startWorld({ diskMib: 256, tankMib: 768 })
+  const watching = world.home(
+    `while [ ! -e ${world.dir}/enough ]; do cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null || :; sleep 0.1; done >/tmp/shown`,
+  )
+  const prepared = await prepareDisk(world, '--yes', '--verbose')
+  ended(prepared, 0)
   await world.home(
     'zfs create tank/pictures; zfs create tank/new; dd if=/dev/urandom of=pictures/one bs=1M count=4',
   )
-  ended(await world.knox('snapback'), 0)
+  const sent = await world.knox('snapback', '--verbose', '--json')
+  ended(sent, 0)
+  await writeFile(`${world.dir}/enough`, '')
+  await watching
+  const outputs = [prepared, sent].map(({ stdout, stderr }) => stdout + stderr).join('')
+  shown = Buffer.concat([await readFile('/tmp/shown'), Buffer.from(outputs)])
 })
 after(() => world.stop())
+
+test('no secret is in an argument, the environment, or anything that knox prints', async () => {
+  const key = await readFile(`${world.dir}/keys/geli.key`)
+  const part = key.subarray(0, 12)
+  const forms = [part, part.toString('hex'), part.toString('base64'), PASSPHRASE, 'OPENSSH PRIVATE KEY']
+  assert.ok(shown.includes('knox-zfs-receive.sh'), 'the watcher saw the box at work')
+  assert.deepEqual(
+    forms.map((form) => shown.includes(form)),
+    forms.map(() => false),
+  )
+})
 
 describe('a run that fails', () => {
   const unproved = async (work: () => Promise<void>): Promise<void> => {
@@ -146,7 +169,7 @@ describe('a run that fails', () => {
 
   test('a box without room: exit 18', () =>
     unproved(async () => {
-      await world.home('zfs create tank/big; dd if=/dev/urandom of=big/file bs=1M count=520')
+      await world.home('zfs create tank/big; dd if=/dev/urandom of=big/file bs=1M count=300')
       ended(await world.knox('snapback'), 18, /full/)
       await world.home('zfs destroy -r tank/big')
     }))
