@@ -94,8 +94,11 @@ export interface RunOptions {
 /** Runs one command to its end and keeps what it prints. Never throws for a failing command. */
 export const run = async (argv: readonly string[], options: RunOptions = {}): Promise<Output> => {
   refuseIfStopping()
-  const input = options.stdin instanceof Secret ? options.stdin.reveal() : (options.stdin ?? '')
-  const command = shell({ input, env: environment() })`${argv}`
+  // a buffer always: zx leaves the stdin of a child open if this is an empty string
+  const input = options.stdin instanceof Secret ? options.stdin.reveal() : Buffer.from(options.stdin ?? '')
+  // zx joins what it reads as text, which breaks a letter of several bytes at the edge of two chunks
+  const store = { stdout: [] as Buffer[], stderr: [] as Buffer[], stdall: [] }
+  const command = shell({ input, env: environment(), store })`${argv}`
   const expire = () => {
     const { child } = command
     child?.kill('SIGKILL')
@@ -104,8 +107,9 @@ export const run = async (argv: readonly string[], options: RunOptions = {}): Pr
     child?.stderr?.destroy()
   }
   const timer = options.timeout === undefined ? undefined : setTimeout(expire, options.timeout * 1000)
-  const { exitCode, signal, stdout, stderr } = await command.finally(() => clearTimeout(timer))
-  return { argv, exitCode, signal, stdout, stderr }
+  const { exitCode, signal } = await command.finally(() => clearTimeout(timer))
+  const [stdout, stderr] = [store.stdout, store.stderr].map((chunks) => Buffer.concat(chunks).toString())
+  return { argv, exitCode, signal, stdout: stdout ?? '', stderr: stderr ?? '' }
 }
 
 /** Collects a child's end: exit code, signal and the last 64 KiB of stderr. */
