@@ -44,13 +44,22 @@ const refuseIfStopping = () => {
 }
 
 const KILL_AFTER = 3000
+const LAST_WORDS = 200
 
-/** Asks a process to end, and kills it if it does not. */
+/** Asks a process to end, and kills it if it does not. What it started itself may live on, but is not waited for. */
 const stop = (child: ChildProcess): void => {
-  if (!running.has(child)) return
-  child.kill('SIGTERM')
+  const letGo = () => {
+    for (const stream of child.stdio) stream?.destroy()
+  }
   const timer = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER)
-  child.once('exit', () => clearTimeout(timer))
+  const ended = () => {
+    clearTimeout(timer)
+    setTimeout(letGo, LAST_WORDS)
+  }
+  if (running.has(child)) {
+    child.once('exit', ended)
+    child.kill('SIGTERM')
+  } else ended()
 }
 
 /** For an interrupted run: ends all that was started, and starts nothing more. Resolves when all are gone. */
