@@ -1,11 +1,19 @@
 import { resolve } from 'node:path'
 import { defineCommand } from '../provision/cli/command.ts'
 import { KnoxError } from '../provision/core/errors.ts'
-import { overlayOf, readBoxKeys } from '../provision/image/overlay.ts'
-import { writeOverlay } from '../provision/image/write-overlay.ts'
+import { overlayOf, readBoxKeys, type OverlayFile } from '../provision/image/overlay.ts'
+import { checkTarget, writeOverlay } from '../provision/image/write-overlay.ts'
 import { homeFolder } from '../provision/system/config-file.ts'
 
-/** Exit: 0 written, 2 without --out, 3 keys or knox.yaml missing, 4 the folder is not empty. */
+const listed = ({ path, mode, content }: OverlayFile) =>
+  typeof content === 'object' && 'linkTo' in content
+    ? { path, linkTo: content.linkTo }
+    : { path, mode: mode.toString(8).padStart(4, '0') }
+
+const lineOf = (file: ReturnType<typeof listed>): string =>
+  'linkTo' in file ? `link ${file.path} -> ${file.linkTo}` : `${file.mode} ${file.path}`
+
+/** Exit: 0 written, 2 without --out, 3 keys or knox.yaml missing or wrong, 4 the folder is not empty. */
 export const render = defineCommand({
   name: 'render',
   summary: 'write every file of the box, to be laid over its FreeBSD system',
@@ -21,14 +29,14 @@ export const render = defineCommand({
   run: async (knox) => {
     const out = knox.args.text('out')
     if (out === undefined) throw new KnoxError('usage', 'render needs --out DIR', ['see: knox render --help'])
+    const target = resolve(out)
+    const force = knox.args.flag('force')
     const config = await knox.config()
-    const files = await overlayOf(config.box, await readBoxKeys(homeFolder(config)))
-    const listed = files.map(({ path, mode }) => ({ path, mode: mode.toString(8).padStart(4, '0') }))
-    if (!knox.dryRun) await writeOverlay(resolve(out), files, knox.args.flag('force'))
-    knox.result(listed.map(({ path, mode }) => `${mode} ${path}`).join('\n'), {
-      out: resolve(out),
-      files: listed,
-    })
+    const overlay = await overlayOf(config.box, await readBoxKeys(homeFolder(config)))
+    if (knox.dryRun) await checkTarget(target, force)
+    else await writeOverlay(target, overlay, force)
+    const files = overlay.map(listed)
+    knox.result(files.map(lineOf).join('\n'), { out: target, written: !knox.dryRun, files })
     return undefined
   },
 })

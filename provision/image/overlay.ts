@@ -1,66 +1,28 @@
-import { createHash } from 'node:crypto'
-import { join } from 'node:path'
 import type { BoxConfig } from '../core/config.ts'
-import { KnoxError } from '../core/errors.ts'
-import { BOX_SCRIPT, KEY_FILES } from '../core/keys.ts'
+import { BOX_SCRIPT } from '../core/keys.ts'
 import type { Secret } from '../core/secret.ts'
-import { readSecretFile, readTextIfAny } from '../system/files.ts'
-import { releaseNumber, releaseOf, sshdWords } from './releases.ts'
-import { renderTemplate, type TemplateValues } from './render.ts'
+import type { BoxKeys } from './box-keys.ts'
+import { releaseOf } from './releases.ts'
+import { readTemplates, renderTemplate, type Templates, type TemplateValues } from './render.ts'
 
-/** One file of the box; all belong to root:wheel. */
+export { readBoxKeys, type BoxKeys } from './box-keys.ts'
+
+/** root:wheel */
+const OWNER = { uid: 0, gid: 0 } as const
+
+/** One file of the box. */
 export interface OverlayFile {
   /** absolute on the box */
   readonly path: string
   readonly mode: number
+  readonly owner: typeof OWNER
   readonly content: string | Secret | { readonly linkTo: string }
-}
-
-/** The part of the key folder that goes into the box. */
-export interface BoxKeys {
-  readonly authority: string
-  readonly hostKey: Secret
-  readonly hostPublicKey: string
-}
-
-/** Reads what the box gets of the key folder. Throws `config` if it is not there. */
-export const readBoxKeys = async (folder: string): Promise<BoxKeys> => {
-  const text = async (file: string): Promise<string> => {
-    const found = await readTextIfAny(join(folder, file))
-    if (found === undefined)
-      throw new KnoxError('config', `there are no keys in ${folder}`, ['knox keys init makes them'])
-    return found
-  }
-  const authority = await text(`${KEY_FILES.ca}.pub`)
-  const hostPublicKey = await text(`${KEY_FILES.hostKey}.pub`)
-  return {
-    authority,
-    hostPublicKey,
-    hostKey: await readSecretFile(join(folder, KEY_FILES.hostKey), 'host key'),
-  }
-}
-
-/** A hostid that is the box's own, and the same whenever it is rendered: without one ZFS takes the pool for another machine's. */
-const hostidOf = (hostPublicKey: string): string => {
-  const hex = createHash('sha256')
-    .update(hostPublicKey.trim().split(' ')[1] ?? '')
-    .digest('hex')
-  return [
-    hex.slice(0, 8),
-    hex.slice(8, 12),
-    `4${hex.slice(13, 16)}`,
-    `8${hex.slice(17, 20)}`,
-    hex.slice(20, 32),
-  ].join('-')
-}
-
-const memoryOf = (box: BoxConfig): { kmemSize: string | false; arcMax: string } => {
-  if (releaseNumber(box.release)[0] > 10) return { kmemSize: false, arcMax: '64M' } // no fixed kmem since amd64 is the rule
-  return box.board === 'laptop' ? { kmemSize: '150M', arcMax: '32M' } : { kmemSize: '180M', arcMax: '24M' }
 }
 
 const valuesOf = (box: BoxConfig, keys: BoxKeys): TemplateValues => {
   const { network } = box
+  const release = releaseOf(box.release)
+  const bootSlice = /^(.*s)2a$/.exec(box.root)?.[1] // crochet: s1 is the FAT slice, s2a the root
   return {
     name: box.name,
     keymap: box.keymap,
@@ -72,42 +34,64 @@ const valuesOf = (box: BoxConfig, keys: BoxKeys): TemplateValues => {
     pool: box.pool,
     laptop: box.board === 'laptop',
     readOnlyRoot: box.board === 'rpi-b',
-    bootMsdos: `${box.root.replace(/s2a$/, '')}s1`,
+    bootSlice: box.board === 'rpi-b' && bootSlice !== undefined && `${bootSlice}1`,
     dhcp: network === 'dhcp',
     ...(network === 'dhcp' ? {} : { address: network.address, gateway: network.gateway }),
-    hostid: hostidOf(keys.hostPublicKey),
-    ...memoryOf(box),
-    ...sshdWords(releaseOf(box.release)),
+    hostUuid: keys.hostUuid,
+    machineId: keys.hostUuid.replaceAll('-', ''),
+    openssh: release.openssh,
+    otherHostKeys: release.otherHostKeys,
+    keyExchanges: release.keyExchanges.join(','),
+    sshdSettings: release.sshdSettings,
+    kmemSize: release.memory[box.board].kmemSize,
+    arcMax: release.memory[box.board].arcMax,
   }
 }
 
-/** Every file that makes a FreeBSD system the box of this configuration. The same input gives the same files. */
-export const overlayOf = async (box: BoxConfig, keys: BoxKeys): Promise<readonly OverlayFile[]> => {
+/**
+ * Every file that makes a FreeBSD system the box of this configuration, sorted by path.
+ * Pure: the same input gives the same files. Throws `config` for a value that must not stand in them, a template that
+ * asks for a value there is not, or a release before 10.2.
+ */
+export const overlayFrom = (templates: Templates, box: BoxConfig, keys: BoxKeys): readonly OverlayFile[] => {
   const values = valuesOf(box, keys)
-  const rendered = async (path: string, template: string, mode = 0o644): Promise<OverlayFile> => ({
+  const file = (path: string, content: OverlayFile['content'], mode = 0o644): OverlayFile => ({
     path,
     mode,
-    content: await renderTemplate(template, values),
+    owner: OWNER,
+    content,
   })
-  const resolver: readonly OverlayFile[] =
+  const rendered = (path: string, template: string, mode?: number) =>
+    file(path, renderTemplate(templates, template, values), mode)
+
+  const resolver =
     box.network === 'dhcp'
       ? [
-          await rendered('/etc/resolvconf.conf', 'resolvconf.conf'),
-          { path: '/etc/resolv.conf', mode: 0o644, content: { linkTo: '/var/run/resolv.conf' } },
+          rendered('/etc/resolvconf.conf', 'resolvconf.conf'),
+          file('/etc/resolv.conf', { linkTo: '/var/run/resolv.conf' }, 0o777),
         ]
-      : [await rendered('/etc/resolv.conf', 'resolv.conf')]
-  return [
-    await rendered('/boot/loader.conf', 'loader.conf'),
-    await rendered('/etc/crontab', 'crontab'),
-    await rendered('/etc/fstab', 'fstab'),
-    await rendered('/etc/hostid', 'hostid'),
-    await rendered('/etc/rc.conf', 'rc.conf'),
+      : [rendered('/etc/resolv.conf', 'resolv.conf')]
+  // on a root that can be written FreeBSD keeps a better one by itself
+  const entropy = values['readOnlyRoot'] === true ? [file('/entropy', keys.entropy, 0o600)] : []
+  const files = [
+    ...entropy,
     ...resolver,
-    { path: '/etc/ssh/knox-ca', mode: 0o644, content: keys.authority },
-    { path: '/etc/ssh/ssh_host_ed25519_key', mode: 0o600, content: keys.hostKey },
-    { path: '/etc/ssh/ssh_host_ed25519_key.pub', mode: 0o644, content: keys.hostPublicKey },
-    await rendered('/etc/ssh/sshd_config', 'sshd_config'),
-    await rendered('/etc/ttys', 'ttys'),
-    await rendered(BOX_SCRIPT, 'knox-zfs-receive.sh', 0o700),
+    rendered('/boot/loader.conf', 'loader.conf'),
+    rendered('/etc/crontab', 'crontab'),
+    rendered('/etc/fstab', 'fstab'),
+    rendered('/etc/hostid', 'hostid'),
+    rendered('/etc/machine-id', 'machine-id'),
+    rendered('/etc/rc.conf', 'rc.conf'),
+    rendered('/etc/ssh/sshd_config', 'sshd_config'),
+    rendered('/etc/ttys', 'ttys'),
+    file('/etc/ssh/knox-ca', keys.authority),
+    file('/etc/ssh/ssh_host_ed25519_key', keys.hostKey, 0o600),
+    file('/etc/ssh/ssh_host_ed25519_key.pub', keys.hostPublicKey),
+    rendered(BOX_SCRIPT, 'knox-zfs-receive.sh', 0o700),
   ]
+  return files.sort((a, b) => (a.path < b.path ? -1 : 1))
 }
+
+/** overlayFrom knox's own templates. */
+export const overlayOf = async (box: BoxConfig, keys: BoxKeys): Promise<readonly OverlayFile[]> =>
+  overlayFrom(await readTemplates(), box, keys)
