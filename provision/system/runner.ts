@@ -18,14 +18,16 @@ export const HERE: Place = { name: 'home', wrap: (argv) => argv, failures: [] }
 const lastLines = (stderr: string): string => printable(stderr.trim().split('\n').slice(-3).join(' / '))
 
 /** The error for a process that failed: the first rule that matches its stderr, or the plain facts. */
-export const failureOf = (result: Result, rules: readonly StderrRule[]): KnoxError => {
+export const failureOf = (result: Result, rules: readonly StderrRule[], where = 'here'): KnoxError => {
   const rule = rules.find(({ pattern }) => pattern.test(result.stderr))
   const evidence = lastLines(result.stderr)
   if (rule !== undefined)
     return new KnoxError(rule.code, rule.message, [...(rule.hints ?? []), `it said: ${evidence}`])
   const command = quoteAll(result.argv)
   if (result.exitCode === 127)
-    return new KnoxError('platform', `${result.argv[0] ?? ''} is not installed here`, [`tried: ${command}`])
+    return new KnoxError('platform', `${result.argv[0] ?? ''} is not installed ${where}`, [
+      `tried: ${command}`,
+    ])
   const how = result.signal ?? `exit ${String(result.exitCode)}`
   return new KnoxError(
     'failed',
@@ -41,7 +43,10 @@ export const runnerAt = (place: Place, emit: Emit, timeout = 600): Runner => {
     const stdin = command.stdin === undefined ? {} : { stdin: command.stdin }
     const output = await run(place.wrap(command.argv), { timeout, ...stdin })
     if (output.exitCode === 0) return output
-    throw failureOf({ ...output, argv: command.argv }, [...(command.failures ?? []), ...place.failures])
+    const own = command.failures ?? []
+    // 255 is ssh's own; what a command at the far end says is never taken for a fault of the connection
+    const rules = output.exitCode === 255 ? [...place.failures, ...own] : own
+    throw failureOf({ ...output, argv: command.argv }, rules, place === HERE ? 'here' : `on ${place.name}`)
   }
   return {
     read: async (command) => command.parse((await execute(command)).stdout),

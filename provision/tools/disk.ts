@@ -51,6 +51,8 @@ const lookScript = (disk: string): string =>
     `echo "== geom"; geom disk list ${disk} 2>/dev/null`,
     'size=$(diskinfo "$d" | cut -f 3); sector=$(diskinfo "$d" | cut -f 2)',
     `mib=$((size / ${MIB}))`,
+    `dd if="$d" of=/dev/null bs=${MIB} count=1 2>/dev/null || exit 5`,
+    `dd if="$d" of=/dev/null bs=${MIB} skip=$((mib - 1)) 2>/dev/null || exit 5`,
     `echo "== first"; dd if="$d" bs=${MIB} count=1 2>/dev/null | tr -d '\\000' | wc -c`,
     `echo "== last"; dd if="$d" bs=${MIB} skip=$((mib - 1)) 2>/dev/null | tr -d '\\000' | wc -c`,
     `echo "== label"; dd if="$d" bs="$sector" skip=$((size / sector - 1)) count=1 2>/dev/null | head -c 9`,
@@ -69,7 +71,9 @@ export const readDisk = (name: string): Read<Disk> => ({
     const geom = sections.get('geom') ?? ''
     const mode = field(geom, 'Mode')
     if (sizes === undefined) throw new KnoxError('disk', `the size of ${name} on the box cannot be read`)
-    const touched = Number(sections.get('first')) + Number(sections.get('last')) > 0
+    // whatever is not plainly zero counts as data
+    const isZero = (section: string) => /^\s*0\s*$/.test(sections.get(section) ?? '')
+    const touched = !isZero('first') || !isZero('last')
     return {
       name,
       ...sizes,

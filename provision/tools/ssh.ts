@@ -87,7 +87,7 @@ export const sshArgv = (
 export const SSH_FAILURES: readonly StderrRule[] = [
   {
     pattern:
-      /REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed|No ED25519 host key is known/,
+      /REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed|No ED25519 host key is known|no matching host key type/,
     code: 'key-rejected',
     message: 'whoever answers at this address has another host key than the box',
     hints: ['is it another machine? knox keys list shows the fingerprint the box must have'],
@@ -100,7 +100,7 @@ export const SSH_FAILURES: readonly StderrRule[] = [
   },
   {
     pattern:
-      /Connection refused|timed out|No route to host|Network is unreachable|Could not resolve|Name or service|Host is down|Connection closed by|Connection reset|kex_exchange_identification/i,
+      /Connection refused|timed out|No route to host|Network is unreachable|Could not resolve|Name or service|Host is down|Connection closed by|Connection reset|kex_exchange_identification|not responding|Broken pipe|servname/i,
     code: 'unreachable',
     message: 'the box does not answer',
     hints: ['is it switched on, and reachable from here?'],

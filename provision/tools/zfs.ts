@@ -164,15 +164,16 @@ export interface FileChange {
   readonly renamedTo: string | undefined
 }
 
-/** zfs diff escapes blanks and everything beyond ASCII as `\ooo`, byte by byte. */
+/** the bytes that zfs diff does not write as they are: up to blank, backslash, and beyond ASCII */
+const ESCAPED = /\\0?(0[0-3][0-7]|040|134|177|[23][0-7]{2})/g
+
+/** zfs diff writes them as \0ooo (OpenZFS) or \ooo (10.2), byte by byte. */
 const unescapePath = (text: string): string => {
-  const bytes = Buffer.from(
-    text.replace(/\\(0?[0-7]{3})/g, (_match, octal: string) =>
-      String.fromCharCode(Number.parseInt(octal, 8)),
-    ),
-    'latin1',
+  const bytes = Buffer.from(text).toString('latin1')
+  const plain = bytes.replace(ESCAPED, (_match, octal: string) =>
+    String.fromCharCode(Number.parseInt(octal, 8)),
   )
-  return bytes.toString('utf8')
+  return Buffer.from(plain, 'latin1').toString()
 }
 
 /** Files that changed between two snapshots of one file system, or since a snapshot. */
@@ -187,7 +188,8 @@ export const diff = (dataset: string, from: string, to: string): Read<readonly F
         {
           kind,
           path: unescapePath(path),
-          renamedTo: renamedTo === undefined ? undefined : unescapePath(renamedTo),
+          // for M a third field is the change of the link count
+          renamedTo: kind === 'R' && renamedTo !== undefined ? unescapePath(renamedTo) : undefined,
         },
       ]
     }),
