@@ -55,6 +55,14 @@ export const included = (home: readonly Dataset[], exclude: readonly string[]): 
     .filter(({ name }) => !exclude.some((out) => isBelow(name, out)))
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
 
+const EMPTY: Omit<Dataset, 'name'> = {
+  type: 'filesystem',
+  guid: '',
+  createtxg: 0n,
+  resumeToken: undefined,
+  snapshots: [],
+}
+
 /** The box's datasets under the names they have after the renames planned so far. */
 class Box {
   readonly #byName = new Map<string, Dataset>()
@@ -67,11 +75,16 @@ class Box {
     return this.#byName.get(name)
   }
 
-  /** where the dataset that holds one of these guids is now */
-  nameOf(guids: ReadonlySet<string>): string | undefined {
-    for (const [name, dataset] of this.#byName)
-      if (dataset.snapshots.some(({ guid }) => guids.has(guid))) return name
-    return undefined
+  /** The dataset whose newest snapshot is one of these, the newest of them if there are several; but for the pool itself. */
+  continuedBy(snapshots: readonly Snapshot[]): string | undefined {
+    const age = new Map(snapshots.map(({ guid }, index) => [guid, index]))
+    let found: { readonly name: string; readonly index: number } | undefined
+    for (const [name, dataset] of this.#byName) {
+      const index = age.get(newest(dataset)?.guid ?? '')
+      if (index === undefined || parentOf(name) === '') continue
+      if (found === undefined || index > found.index) found = { name, index }
+    }
+    return found?.name
   }
 
   add(name: string, dataset: Dataset): void {
@@ -105,6 +118,31 @@ const diverged = (home: Dataset, box: Dataset, name: string): Problem => {
   }
 }
 
+/** The snapshots that some sends of one dataset bring to the box. */
+const coming = (home: Dataset, sends: readonly Send[]): readonly Snapshot[] =>
+  sends[0] === undefined
+    ? []
+    : home.snapshots.slice(1 + home.snapshots.findIndex(({ name }) => name === sends[0]?.range.from))
+
+/** zfs receive takes no snapshot of a name that another one has there already. */
+const nameTaken = (
+  home: Dataset,
+  box: Dataset,
+  name: string,
+  sends: readonly Send[],
+): Problem | undefined => {
+  const names = new Set(coming(home, sends).map((snapshot) => snapshot.name))
+  const taken = box.snapshots.find((snapshot) => names.has(snapshot.name))
+  if (taken === undefined) return undefined
+  const full = `${home.name}@${taken.name}`
+  return {
+    dataset: home.name,
+    kind: 'diverged',
+    message: `${full} is another snapshot than ${name}@${taken.name} on the box, which has the same name`,
+    hint: `nothing was sent of ${home.name}; to send it under another name: zfs rename ${full} ${full}-2`,
+  }
+}
+
 /** The sends that bring a dataset to home's newest snapshot, or undefined if they have gone different ways. */
 const sendsFor = (
   home: Dataset,
@@ -135,36 +173,36 @@ const sendsFor = (
   return common.guid === last.guid ? [] : [incremental(common)]
 }
 
-/** Renames on the box for datasets that have another name at home now, in an order in which each target is free. */
-const planRenames = (
-  home: readonly Dataset[],
-  box: Box,
-  boxName: (name: string) => string,
-  pools: Pools,
-): Step[] => {
+const shareSnapshot = (one: Dataset, other: Dataset): boolean => {
+  const guids = new Set(one.snapshots.map(({ guid }) => guid))
+  return other.snapshots.some(({ guid }) => guids.has(guid))
+}
+
+/**
+ * Renames on the box for datasets that have another name at home now, in an order in which each target is free, and with
+ * places for parents that are not there yet. A dataset whose name is taken, as after a swap, is not moved.
+ */
+const planRenames = (home: readonly Dataset[], box: Box, boxName: (name: string) => string): Step[] => {
   const steps: Step[] = []
-  let waiting = home.filter(({ name, snapshots }) => name !== pools.home && snapshots.length > 0)
-  for (let moved = true; moved;) {
-    moved = false
-    waiting = waiting.filter((dataset) => {
-      const guids = new Set(dataset.snapshots.map(({ guid }) => guid))
-      const to = boxName(dataset.name)
-      if (box.get(to)?.snapshots.some(({ guid }) => guids.has(guid)) === true) return false
-      const from = box.nameOf(guids)
-      if (from === undefined || from === pools.box) return false
-      if (box.get(to) !== undefined || box.get(parentOf(to)) === undefined || isBelow(to, from)) return true
-      // a clone shares its origin's snapshots: what still has its place at home is not moved away
-      if (
-        home.some(
-          (other) => boxName(other.name) === from && other.snapshots.some(({ guid }) => guids.has(guid)),
-        )
-      )
-        return false
-      box.rename(from, to)
-      steps.push({ step: 'rename', from, to })
-      moved = true
-      return false
+  // a clone can hold the snapshots of its origin: what still has its place at home is not moved away from it
+  const isAtHome = (name: string) =>
+    home.some((dataset) => {
+      const there = boxName(dataset.name) === name ? box.get(name) : undefined
+      return there !== undefined && shareSnapshot(dataset, there)
     })
+  const findMove = (): { readonly from: string; readonly to: string } | undefined => {
+    for (const { name, snapshots } of home) {
+      const to = boxName(name)
+      if (box.get(to) !== undefined) continue
+      const from = box.continuedBy(snapshots)
+      if (from !== undefined && !isBelow(to, from) && !isAtHome(from)) return { from, to }
+    }
+    return undefined
+  }
+  // one by one, since each may free a name and moves what is below it
+  for (let move = findMove(); move !== undefined; move = findMove()) {
+    steps.push(...placeParents(move.to, box), { step: 'rename', ...move })
+    box.rename(move.from, move.to)
   }
   return steps
 }
@@ -176,10 +214,9 @@ const planRenames = (
 export const planBackup = (home: readonly Dataset[], boxDatasets: readonly Dataset[], pools: Pools): Plan => {
   const box = new Box(boxDatasets)
   const boxName = (name: string) => pools.box + name.slice(pools.home.length)
-  const steps: Step[] = planRenames(home, box, boxName, pools)
+  const steps: Step[] = planRenames(home, box, boxName)
   const goals: Goal[] = []
   const problems: Problem[] = []
-  const lost: string[] = []
 
   for (const dataset of home) {
     const name = boxName(dataset.name)
@@ -192,45 +229,40 @@ export const planBackup = (home: readonly Dataset[], boxDatasets: readonly Datas
         hint: 'knox snapshot takes one of every dataset; home.exclude in knox.yaml leaves it out for good',
       })
       const needed = home.some((other) => other.snapshots.length > 0 && isBelow(other.name, dataset.name))
-      if (needed && box.get(name) === undefined) {
-        steps.push({ step: 'place', dataset: name })
-        box.add(name, { ...dataset, name, snapshots: [] })
-      }
+      if (needed) steps.push(...placeParents(`${name}/`, box))
       continue
     }
-    if (lost.some((parent) => isBelow(dataset.name, parent)) && box.get(parentOf(name)) === undefined)
-      continue
     const there = box.get(name)
     const sends = sendsFor(dataset, last, name, there)
-    if (sends === undefined) {
-      problems.push(diverged(dataset, there ?? dataset, name))
-      lost.push(dataset.name)
+    const problem =
+      sends === undefined
+        ? diverged(dataset, there ?? dataset, name)
+        : there && nameTaken(dataset, there, name, sends)
+    if (sends === undefined || problem !== undefined) {
+      if (problem !== undefined) problems.push(problem)
       continue
     }
-    // excluded parents have no place on the box yet
-    for (const parent of missingParents(name, box)) {
-      steps.push({ step: 'place', dataset: parent })
-      box.add(parent, { ...dataset, name: parent, snapshots: [] })
-    }
-    steps.push(...sends)
+    // a parent that is excluded at home has no place on the box yet
+    steps.push(...placeParents(name, box), ...sends)
     box.add(name, dataset)
-    goals.push({ home: dataset.name, dataset: name, newest: last, guids: delivered(dataset, sends, last) })
+    const guids = sends.length === 0 ? [last.guid] : coming(dataset, sends).map(({ guid }) => guid)
+    goals.push({ home: dataset.name, dataset: name, newest: last, guids })
   }
   return { steps, goals, problems }
 }
 
-const missingParents = (name: string, box: Box): readonly string[] => {
-  const missing: string[] = []
-  for (let parent = parentOf(name); parent !== '' && box.get(parent) === undefined; parent = parentOf(parent))
-    missing.unshift(parent)
+/** Empty datasets for the parents of a name that are not on the box. */
+const placeParents = (name: string, box: Box): readonly Step[] => {
+  const missing: Step[] = []
+  for (
+    let parent = parentOf(name);
+    parent !== '' && box.get(parent) === undefined;
+    parent = parentOf(parent)
+  ) {
+    missing.unshift({ step: 'place', dataset: parent })
+    box.add(parent, { ...EMPTY, name: parent })
+  }
   return missing
-}
-
-const delivered = (home: Dataset, sends: readonly Send[], last: Snapshot): readonly string[] => {
-  const [first] = sends
-  if (first === undefined) return [last.guid]
-  const from = home.snapshots.findIndex(({ name }) => name === first.range.from)
-  return home.snapshots.slice(from + 1).map(({ guid }) => guid)
 }
 
 /** The goals that a list of the box does not meet. */
