@@ -174,11 +174,11 @@ const sessionWork = async (
 }
 
 /** True if the last proof says that the box has all of it, and is young enough to be believed. */
-const isProved = (plan: Plan, receipt: Receipt | undefined): receipt is Receipt =>
-  receipt !== undefined &&
-  plan.steps.length === 0 &&
-  plan.problems.length === 0 &&
-  receiptAge(receipt, new Date()) < PROOF_AGE
+const isProved = (plan: Plan, receipt: Receipt | undefined, box: string): receipt is Receipt => {
+  if (receipt?.box !== box || plan.steps.length > 0 || plan.problems.length > 0) return false
+  const age = receiptAge(receipt, new Date())
+  return age >= 0 && age < PROOF_AGE
+}
 
 /**
  * Sends what the box lacks, and proves it: success means that the box lists every snapshot that home meant to deliver,
@@ -196,7 +196,7 @@ export const backup = async (config: Config, options: BackupOptions, emit: Emit)
     const { session } = connection
     emit({ type: 'done', title: `the box ${box.name} answers, its disk is ${session.disk}` })
     try {
-      if (!options.prove && session.disk === 'locked' && isProved(remembered, receipt)) {
+      if (!options.prove && session.disk === 'locked' && isProved(remembered, receipt, box.name)) {
         await session.bye()
         const delivered = remembered.goals.length
         return {

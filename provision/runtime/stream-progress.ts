@@ -1,0 +1,32 @@
+import { parseProgress } from '../tools/zfs.ts'
+
+export interface StreamProgress {
+  readonly bytes: number
+}
+
+/** Sums the bytes of a stream from zfs send's stderr, which counts anew for every snapshot. */
+export const trackProgress = (onProgress: (progress: StreamProgress) => void) => {
+  let done = 0
+  let current = { snapshot: '', bytes: 0 }
+  let changed = Date.now()
+  let rest = ''
+  const take = (line: string) => {
+    const progress = parseProgress(line)
+    if (progress === undefined) return
+    if (progress.snapshot !== current.snapshot) done += current.bytes
+    if (progress.snapshot !== current.snapshot || progress.bytes !== current.bytes) changed = Date.now()
+    current = progress
+    onProgress({ bytes: done + current.bytes })
+  }
+  return {
+    read: (text: string) => {
+      const lines = (rest + text).split('\n')
+      rest = lines.pop() ?? ''
+      for (const line of lines) take(line)
+    },
+    restart: () => {
+      changed = Date.now()
+    },
+    idleSeconds: () => (Date.now() - changed) / 1000,
+  }
+}
