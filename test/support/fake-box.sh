@@ -1,0 +1,39 @@
+#!/bin/sh
+# A box that follows a script: fake-box.sh LINE ...
+#   say TEXT    one line            raw TEXT   the same without its newline      err TEXT   one line on stderr
+#   hear TEXT   the next line must be this, else exit 97                        drain      everything to the end
+#   take N      that many bytes of a stream                                     sleep N    seconds
+#   silence     for ever            deaf       the same, and asked to end it does not
+#   flood       garbage for ever    exit N
+# In TEXT a | stands for a tab.
+tab=$(printf '\t')
+
+for step; do
+  verb=${step%% *}
+  text=$(printf '%s.' "${step#"$verb"}" | tr '|' "$tab")
+  text=${text#?}
+  text=${text%.}
+  case $verb in
+    say) printf '%s\n' "$text" ;;
+    raw) printf '%s' "$text" ;;
+    err) printf '%s\n' "$text" >&2 ;;
+    hear)
+      IFS= read -r line
+      if [ "$line" != "$text" ]; then
+        printf 'heard "%s", not "%s"\n' "$line" "$text" >&2
+        exit 97
+      fi
+      ;;
+    take) head -c "$text" >/dev/null ;;
+    drain) cat >/dev/null ;;
+    sleep) sleep "$text" ;;
+    silence) exec sleep 60 ;;
+    deaf)
+      trap '' TERM
+      exec sleep 60
+      ;;
+    flood) exec yes "$(printf '%0200d' 0)" ;;
+    exit) exit "$text" ;;
+  esac
+done
+exit 0
