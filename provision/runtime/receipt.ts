@@ -21,7 +21,9 @@ const receiptSchema = z.strictObject({
       type: z.enum(['filesystem', 'volume']),
       guid: z.string(),
       snapshots: z.number(),
-      newest: z.strictObject({ name: z.string(), guid: z.string(), createtxg: z.string() }).nullable(),
+      newest: z
+        .strictObject({ name: z.string(), guid: z.string(), createtxg: z.string().regex(/^[0-9]{1,20}$/) })
+        .nullable(),
     }),
   ),
 })
