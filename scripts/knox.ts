@@ -27,4 +27,4 @@ const verbs: Command[] = [
   testFreebsd,
 ]
 
-process.exitCode = await main(verbs, process.argv.slice(2), processTerminal)
+process.exitCode = await main(verbs, process.argv.slice(2), processTerminal())

@@ -1,5 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { KnoxError, exitCodeOf, EXIT_CODES, messageOf } from '../core/errors.ts'
+import { printable } from '../core/names.ts'
 import { loadConfig } from '../system/config-file.ts'
+import { stopProcesses } from '../system/process.ts'
 import { helpOf, parseWords, type Command, type Knox } from './command.ts'
 import { askConfirm, askPassphrase, readPassphraseFile } from './prompts.ts'
 import { reporterFor, type Reporter } from './reporter.ts'
@@ -10,13 +13,43 @@ export interface Terminal {
   readonly stderr: (text: string) => void
   /** stdin and stderr are terminals that can move a cursor */
   readonly interactive: boolean
+  /** calls back when the owner wants an end: Ctrl-C, kill, a closed terminal; returns what takes that back */
+  readonly onStop: (stop: () => void) => () => void
 }
 
-export const processTerminal: Terminal = {
-  stdout: (text) => void process.stdout.write(text),
-  stderr: (text) => void process.stderr.write(text),
-  interactive: process.stdin.isTTY && process.stderr.isTTY && process.env['TERM'] !== 'dumb',
+const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/** milliseconds after which a run that was told to stop, and has not, is ended anyway */
+const LAST_RESORT = 10_000
+
+const onStop: Terminal['onStop'] = (stop) => {
+  let told = false
+  const hear = () => {
+    // whoever asks twice does not want to wait
+    if (told) process.exit(EXIT_CODES.interrupted)
+    told = true
+    setTimeout(() => process.exit(EXIT_CODES.interrupted), LAST_RESORT).unref()
+    stop()
+  }
+  for (const signal of STOP_SIGNALS) process.on(signal, hear)
+  return () => {
+    // once told it stays deaf, so that the end of the run is not cut short
+    if (!told) for (const signal of STOP_SIGNALS) process.off(signal, hear)
+  }
 }
+
+/** A log that is full, or a terminal that was closed, does not end a backup. */
+const deafTo = (stream: NodeJS.WriteStream) => {
+  stream.on('error', () => undefined)
+  return (text: string) => void stream.write(text)
+}
+
+export const processTerminal = (): Terminal => ({
+  stdout: deafTo(process.stdout),
+  stderr: deafTo(process.stderr),
+  interactive: process.stdin.isTTY && process.stderr.isTTY && process.env['TERM'] !== 'dumb',
+  onStop,
+})
 
 const MEANINGS: Record<keyof typeof EXIT_CODES, string> = {
   ok: 'done, and proved where there is something to prove',
@@ -112,11 +145,40 @@ const reportError = (error: unknown, json: boolean, terminal: Terminal) => {
     terminal.stderr(`${JSON.stringify({ type: 'error', ...detail })}\n`)
     return
   }
-  terminal.stderr(`knox: error: ${messageOf(error)}\n`)
+  terminal.stderr(`knox: error: ${printable(messageOf(error))}\n`)
   for (const hint of known ? error.hints : ['this is a bug in knox; please report it with the lines below'])
-    terminal.stderr(`knox: hint: ${hint}\n`)
+    terminal.stderr(`knox: hint: ${printable(hint)}\n`)
   const withStack = !known || process.env['KNOX_DEBUG'] === '1'
-  if (withStack && error instanceof Error) terminal.stderr(`${error.stack ?? ''}\n`)
+  if (withStack && error instanceof Error)
+    terminal.stderr(`${(error.stack ?? '').split('\n').map(printable).join('\n')}\n`)
+}
+
+/** milliseconds for the work to let go of its locks and temporary files, once its processes are gone */
+const TIDY_TIME = 2000
+
+const stoppedError = () =>
+  new KnoxError('interrupted', 'stopped', ['the box locks its disk by itself when the connection ends'])
+
+/** Runs a verb until it is done, or the owner wants an end: then all that it started is ended first. */
+const runUntilStopped = async <T>(terminal: Terminal, work: () => Promise<T>): Promise<T> => {
+  const asked = new AbortController()
+  const end = new Promise<never>((_resolve, reject) => {
+    const giveUp = async () => {
+      await stopProcesses()
+      await sleep(TIDY_TIME)
+      reject(stoppedError())
+    }
+    asked.signal.addEventListener('abort', () => void giveUp())
+  })
+  const forget = terminal.onStop(() => asked.abort())
+  try {
+    return await Promise.race([work(), end])
+  } catch (error) {
+    const isWorse = error instanceof KnoxError && error.code === 'left-unlocked'
+    throw asked.signal.aborted && !isWorse ? stoppedError() : error
+  } finally {
+    forget()
+  }
 }
 
 /** Runs `knox <words>`; returns the exit code. Never throws. */
@@ -141,7 +203,8 @@ export const main = async (
     }
     const context = contextOf(command, rest, terminal)
     reporter = context.reporter
-    return EXIT_CODES[(await command.run(context.knox)) ?? 'ok']
+    const ended = await runUntilStopped(terminal, () => command.run(context.knox))
+    return EXIT_CODES[ended ?? 'ok']
   } catch (error) {
     reporter?.pause()
     reportError(error, rest.includes('--json'), terminal)

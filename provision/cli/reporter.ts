@@ -1,5 +1,6 @@
 import ora, { type Ora } from 'ora'
 import type { Emit, Event } from '../core/events.ts'
+import { printable } from '../core/names.ts'
 import { quoteAll } from '../core/quote.ts'
 import { formatBytes, formatDuration } from '../core/sizes.ts'
 
@@ -29,17 +30,19 @@ export const progressLine = (event: Progress): string => {
 const lineOf = (event: Event, verbose: boolean): string | undefined => {
   switch (event.type) {
     case 'step':
-      return `${event.title} ...`
+      return `${printable(event.title)} ...`
     case 'done':
-      return event.title
+      return printable(event.title)
     case 'note':
-      return event.text
-    case 'warning':
-      return `knox: warning: ${event.text}${event.hint === undefined ? '' : `\nknox: hint: ${event.hint}`}`
+      return printable(event.text)
+    case 'warning': {
+      const hint = event.hint === undefined ? '' : `\nknox: hint: ${printable(event.hint)}`
+      return `knox: warning: ${printable(event.text)}${hint}`
+    }
     case 'command':
-      return verbose ? `${event.where}$ ${quoteAll(event.argv)}` : undefined
+      return verbose ? printable(`${event.where}$ ${quoteAll(event.argv)}`) : undefined
     case 'progress':
-      return progressLine(event)
+      return printable(progressLine(event))
   }
 }
 
@@ -71,14 +74,15 @@ const animated = (style: Style, write: (text: string) => void): Reporter => {
   const emit: Emit = (event) => {
     if (event.type === 'step') {
       pause()
-      title = event.title
+      title = printable(event.title)
       spinner = ora({ text: title, stream: process.stderr }).start()
     } else if (event.type === 'progress') {
       if (spinner === undefined) spinner = ora({ text: title, stream: process.stderr }).start()
-      spinner.text = progressLine(event)
+      spinner.text = printable(progressLine(event))
     } else if (event.type === 'done') {
-      if (spinner === undefined) ora({ stream: process.stderr }).succeed(event.title)
-      else spinner.succeed(event.title)
+      const line = printable(event.title)
+      if (spinner === undefined) ora({ stream: process.stderr }).succeed(line)
+      else spinner.succeed(line)
       spinner = undefined
     } else {
       const line = lineOf(event, style.verbose)
