@@ -18,12 +18,15 @@ interface Style {
 
 type Progress = Extract<Event, { type: 'progress' }>
 
+/** seconds; what a first kilobyte foretells beyond that is worth nothing */
+const LONGEST = 1000 * 86_400
+
 /** One line of progress: what, how much, how fast, how long yet. */
 export const progressLine = (event: Progress): string => {
   const rate = event.seconds > 0 ? event.totalBytes / event.seconds : 0
   const of = event.totalOf === undefined ? '' : ` of ${formatBytes(event.totalOf)}`
   const left = event.totalOf !== undefined && rate > 0 ? (event.totalOf - event.totalBytes) / rate : undefined
-  const time = left === undefined || left <= 0 ? '' : `, ${formatDuration(left)} left`
+  const time = left === undefined || left <= 0 || left > LONGEST ? '' : `, ${formatDuration(left)} left`
   return `${event.dataset}: ${formatBytes(event.totalBytes)}${of}, ${formatBytes(rate)}/s${time}`
 }
 
