@@ -1,30 +1,24 @@
 import type { Command } from '../provision/cli/command.ts'
 import { main, processTerminal } from '../provision/cli/main.ts'
-import { backup } from './backup.ts'
-import { bench } from './bench.ts'
-import { demo } from './demo.ts'
-import { keys } from './keys.ts'
-import { prepareDisk } from './prepare-disk.ts'
-import { preview } from './preview.ts'
-import { render } from './render.ts'
-import { snapback } from './snapback.ts'
-import { snapshot } from './snapshot.ts'
-import { status } from './status.ts'
-import { testFreebsd } from './test-freebsd.ts'
 
-/** Every verb, in the order of the help; each is the file of its name in this folder. */
-const verbs: Command[] = [
-  keys,
-  render,
-  prepareDisk,
-  backup,
-  snapshot,
-  preview,
-  snapback,
-  status,
-  demo,
-  bench,
-  testFreebsd,
-]
+/** Every verb, in the order of the help; each is the file of its name in this folder, loaded only when it is wanted. */
+const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
+  keys: async () => (await import('./keys.ts')).keys,
+  render: async () => (await import('./render.ts')).render,
+  'prepare-disk': async () => (await import('./prepare-disk.ts')).prepareDisk,
+  backup: async () => (await import('./backup.ts')).backup,
+  snapshot: async () => (await import('./snapshot.ts')).snapshot,
+  preview: async () => (await import('./preview.ts')).preview,
+  snapback: async () => (await import('./snapback.ts')).snapback,
+  status: async () => (await import('./status.ts')).status,
+  demo: async () => (await import('./demo.ts')).demo,
+  bench: async () => (await import('./bench.ts')).bench,
+  'test-freebsd': async () => (await import('./test-freebsd.ts')).testFreebsd,
+}
 
-process.exitCode = await main(verbs, process.argv.slice(2), processTerminal())
+const words = process.argv.slice(2)
+const wanted = Object.hasOwn(VERBS, words[0] ?? '') ? VERBS[words[0] ?? ''] : undefined
+const commands =
+  wanted === undefined ? await Promise.all(Object.values(VERBS).map((load) => load())) : [await wanted()]
+
+process.exitCode = await main(commands, words, processTerminal)

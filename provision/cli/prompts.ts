@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises'
-import inquirer from 'inquirer'
 import { KnoxError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
 
@@ -9,16 +8,23 @@ const interrupted = (error: unknown): never => {
   throw error
 }
 
+/** loaded only when somebody is asked: most runs are cron’s */
+const prompts = async () => (await import('inquirer')).default
+
 /** Asks yes or no at the terminal. */
 export const askConfirm = async (question: string): Promise<boolean> => {
-  const answer = await inquirer
+  const answer = await (
+    await prompts()
+  )
     .prompt([{ type: 'confirm', name: 'yes', message: question, default: false }])
     .catch(interrupted)
   return Boolean(answer.yes)
 }
 
 const askPassword = async (question: string): Promise<string> => {
-  const answer = await inquirer
+  const answer = await (
+    await prompts()
+  )
     .prompt([{ type: 'password', name: 'text', message: question, mask: '*' }])
     .catch(interrupted)
   return String(answer.text)

@@ -23,6 +23,8 @@ export const bundle = async (entries: readonly string[]): Promise<readonly strin
     outExtension: { '.js': '.mjs' },
     entryNames: '[name]',
     bundle: true,
+    minifySyntax: true,
+    minifyWhitespace: true,
     platform: 'node',
     format: 'esm',
     target: 'node20',
