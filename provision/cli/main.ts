@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { KnoxError, exitCodeOf, EXIT_CODES, messageOf } from '../core/errors.ts'
 import { printable } from '../core/names.ts'
 import { loadConfig } from '../system/config-file.ts'
@@ -161,14 +160,13 @@ const stoppedError = () =>
 
 /** Runs a verb until it is done, or the owner wants an end: then all that it started is ended first. */
 const runUntilStopped = async <T>(terminal: Terminal, work: () => Promise<T>): Promise<T> => {
-  const asked = new AbortController()
+  const [asked, done] = [new AbortController(), new AbortController()]
+  let timer: NodeJS.Timeout | undefined
   const end = new Promise<never>((_resolve, reject) => {
-    const giveUp = async () => {
-      await stopProcesses()
-      await sleep(TIDY_TIME)
-      reject(stoppedError())
+    const giveUp = () => {
+      if (!done.signal.aborted) timer = setTimeout(() => reject(stoppedError()), TIDY_TIME)
     }
-    asked.signal.addEventListener('abort', () => void giveUp())
+    asked.signal.addEventListener('abort', () => void stopProcesses().then(giveUp))
   })
   const forget = terminal.onStop(() => asked.abort())
   try {
@@ -177,6 +175,8 @@ const runUntilStopped = async <T>(terminal: Terminal, work: () => Promise<T>): P
     const isWorse = error instanceof KnoxError && error.code === 'left-unlocked'
     throw asked.signal.aborted && !isWorse ? stoppedError() : error
   } finally {
+    done.abort()
+    clearTimeout(timer)
     forget()
   }
 }

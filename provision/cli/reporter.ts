@@ -67,6 +67,11 @@ const plain = (style: Style, write: (text: string) => void): Reporter => {
   }
 }
 
+const NARROWEST = 20
+
+// discardStdin would put the terminal into raw mode, where Ctrl-C is no signal any more
+const spin = (text: string): Ora => ora({ text, stream: process.stderr, discardStdin: false }).start()
+
 const animated = (style: Style, write: (text: string) => void): Reporter => {
   let spinner: Ora | undefined
   let title = ''
@@ -78,13 +83,13 @@ const animated = (style: Style, write: (text: string) => void): Reporter => {
     if (event.type === 'step') {
       pause()
       title = printable(event.title)
-      spinner = ora({ text: title, stream: process.stderr }).start()
+      spinner = spin(title)
     } else if (event.type === 'progress') {
-      if (spinner === undefined) spinner = ora({ text: title, stream: process.stderr }).start()
+      if (spinner === undefined) spinner = spin(title)
       spinner.text = printable(progressLine(event))
     } else if (event.type === 'done') {
       const line = printable(event.title)
-      if (spinner === undefined) ora({ stream: process.stderr }).succeed(line)
+      if (spinner === undefined) spin(line).succeed(line)
       else spinner.succeed(line)
       spinner = undefined
     } else {
@@ -93,7 +98,7 @@ const animated = (style: Style, write: (text: string) => void): Reporter => {
       const moving = spinner !== undefined
       pause()
       write(`${line}\n`)
-      if (moving) spinner = ora({ text: title, stream: process.stderr }).start()
+      if (moving) spinner = spin(title)
     }
   }
   return { emit, pause }
@@ -102,5 +107,7 @@ const animated = (style: Style, write: (text: string) => void): Reporter => {
 /** Turns events into what the owner sees on stderr: ora on a terminal, plain lines elsewhere, NDJSON with --json. */
 export const reporterFor = (style: Style, write: (text: string) => void): Reporter => {
   if (style.json) return { pause: () => undefined, emit: (event) => write(`${JSON.stringify(event)}\n`) }
-  return style.terminal ? animated(style, write) : plain(style, write)
+  // a terminal that does not know its width, such as a serial console, would be flooded
+  const isWide = process.stderr.columns >= NARROWEST
+  return style.terminal && isWide ? animated(style, write) : plain(style, write)
 }

@@ -9,6 +9,9 @@ import { show, verb } from '../../support/terminal.ts'
 
 const nothing = verb(() => undefined)
 
+// eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- some code does
+const rejectWord = () => Promise.reject('a word')
+
 describe('the command line', () => {
   test('without a verb shows the verbs and ends with 2, with --help the same and 0', async () => {
     const alone = await show([nothing])
@@ -119,7 +122,7 @@ describe('the end of a verb', () => {
     const { code, stderr } = await show([verb(() => Promise.reject(new TypeError('oops')))], 'try')
     assert.equal(code, 1)
     assert.match(stderr, /^knox: error: oops\nknox: hint: this is a bug .*\nTypeError: oops\n +at /)
-    const odd = await show([verb(() => Promise.reject('a word'))], 'try')
+    const odd = await show([verb(rejectWord)], 'try')
     assert.deepEqual([odd.code, odd.stderr.split('\n')[0]], [1, 'knox: error: a word'])
   })
 
