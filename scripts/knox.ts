@@ -21,4 +21,4 @@ const wanted = Object.hasOwn(VERBS, words[0] ?? '') ? VERBS[words[0] ?? ''] : un
 const commands =
   wanted === undefined ? await Promise.all(Object.values(VERBS).map((load) => load())) : [await wanted()]
 
-process.exitCode = await main(commands, words, processTerminal)
+process.exitCode = await main(commands, words, processTerminal())
