@@ -10,9 +10,9 @@ tab=$(printf '\t')
 
 for step; do
   verb=${step%% *}
-  text=$(printf '%s.' "${step#"$verb"}" | tr '|' "$tab")
-  text=${text#?}
-  text=${text%.}
+  text=${step#"$verb"}
+  text=${text# }
+  case $text in *'|'*) text=$(printf '%s' "$text" | tr '|' "$tab") ;; esac
   case $verb in
     say) printf '%s\n' "$text" ;;
     raw) printf '%s' "$text" ;;

@@ -98,7 +98,7 @@ describe('a session', () => {
   })
 })
 
-describe('the hello', () => {
+describe('the hello', { concurrency: 4 }, () => {
   const refused: readonly (readonly [string, readonly string[], ErrorCode, RegExp])[] = [
     ['of another box', ['say knox 1 attic locked', 'drain'], 'key-rejected', /the box "attic", not "knox"/],
     ['of another version', ['say knox 2 knox locked', 'drain'], 'platform', /version 2/],
@@ -164,7 +164,7 @@ describe('the hello', () => {
   })
 })
 
-describe('at every point of a session', () => {
+describe('at every point of a session', { concurrency: 4 }, () => {
   for (const { name, before, call } of POINTS) {
     test(`${name}: each reason of the box is its own error, with the box’s words`, async () => {
       const checks = REASONS.map(async ([reason, code]) => {

@@ -109,7 +109,7 @@ const FAILURES: readonly Case[] = [
   ],
 ]
 
-describe('a stream', () => {
+describe('a stream', { concurrency: 4 }, () => {
   for (const [title, script, box, code, text] of FAILURES)
     test(title, async (t) => {
       const { argv, gone } = await sender(t, script)
@@ -244,7 +244,7 @@ describe('the key', () => {
   })
 })
 
-describe('the list of the box', () => {
+describe('the list of the box', { concurrency: 4 }, () => {
   const list = (...lines: readonly string[]) =>
     thrownBy(() =>
       failureAt(

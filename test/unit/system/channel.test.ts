@@ -78,7 +78,7 @@ describe('the lines of a peer', () => {
   })
 })
 
-describe('a peer', () => {
+describe('a peer', { concurrency: true }, () => {
   test('that cannot be started has no lines, and ends with 127', async () => {
     const channel = openChannel(['/nonesuch/ssh', 'box'])
     assert.equal(await channel.readLine(), undefined)
@@ -114,7 +114,7 @@ describe('a peer', () => {
   })
 })
 
-describe('a feed', () => {
+describe('a feed', { concurrency: 3 }, () => {
   test('puts the bytes of its program between lines, in exact order, however many feeds follow each other', async (t) => {
     const file = join(await tempFolder(t), 'data')
     const channel = peer('exchange')
