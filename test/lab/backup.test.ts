@@ -181,7 +181,7 @@ describe('backup', () => {
 
 describe('whoever holds the two passwordless keys', () => {
   // any run writes the ssh_config that is used here
-  before(async () => void (await world.knox('backup')))
+  before(() => world.knox('backup'))
 
   const ssh = (login: string, words: string, stdin = '/dev/null') =>
     world.home(
