@@ -64,7 +64,7 @@ const tidy = async (config: Config, runner: Runner): Promise<void> => {
 const stillAttached = (disk: string, cause: unknown): KnoxError =>
   new KnoxError(
     'left-unlocked',
-    `the disk ${disk} is still attached on the box`,
+    `the disk ${disk} may still be attached on the box`,
     ['switch the box off and on again'],
     { cause },
   )
@@ -84,15 +84,18 @@ export const prepareDisk = async (
 ): Promise<void> => {
   const { disk } = config.box
   const key = await readSecretFile(join(folder, KEY_FILES.disk), 'disk key')
+  let mayBeAttached = false
   try {
     for (const { title, change } of preparations(config, key)) {
       emit({ type: 'step', title })
+      mayBeAttached ||= change.argv[1] === 'attach'
       await runner.act(change)
+      if (change.argv[1] === 'detach') mayBeAttached = false
       emit({ type: 'done', title })
     }
   } catch (error) {
     await tidy(config, runner)
-    if (await isLocked(config, runner).catch(() => true)) throw error
+    if (await isLocked(config, runner).catch(() => !mayBeAttached)) throw error
     throw stillAttached(disk, error)
   }
   if (!(await isLocked(config, runner))) throw stillAttached(disk, undefined)

@@ -53,7 +53,7 @@ export const parseConfig = (text: string, file: string): Config => {
   const lines = new LineCounter()
   const at = (offset: number, problem: string) => {
     const { line, col } = lines.linePos(offset)
-    return `${file}:${Math.max(line, 1)}:${Math.max(col, 1)}: ${printable(problem)}`
+    return `${file}:${line}:${col}: ${printable(problem)}`
   }
   const fail = (problems: readonly string[]): never => {
     const [first = '', ...rest] = problems.slice(0, MOST_PROBLEMS)
