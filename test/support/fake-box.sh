@@ -2,7 +2,7 @@
 # A box that follows a script: fake-box.sh LINE ...
 #   say TEXT    one line            raw TEXT   the same without its newline      err TEXT   one line on stderr
 #   hear TEXT   the next line must be this, else exit 97                        drain      everything to the end
-#   take N      that many bytes of a stream                                     sleep N    seconds
+#   take N      that many bytes of a stream     close   stdin is read no more   sleep N    seconds
 #   silence     for ever            deaf       the same, and asked to end it does not
 #   flood       garbage for ever    exit N
 # In TEXT a | stands for a tab.
@@ -25,6 +25,7 @@ for step; do
       fi
       ;;
     take) head -c "$text" >/dev/null ;;
+    close) exec <&- ;;
     drain) cat >/dev/null ;;
     sleep) sleep "$text" ;;
     silence) exec sleep 60 ;;

@@ -197,6 +197,12 @@ const CASES: readonly Case[] = [
     steps: ['wd/clone@c1 > bk/clone'],
   },
   {
+    title: 'a copy made at home by send and receive has the guids of its original, which stays where it is',
+    home: ['wd: r1', 'wd/a: a1 a2', 'wd/copy: a1 a2 a3'],
+    box: ['bk: r1', 'bk/a: a1 a2'],
+    steps: ['wd/copy@a1 > bk/copy', 'wd/copy@a1..a3 > bk/copy'],
+  },
+  {
     title:
       'a promoted clone takes the old snapshots with it; the box’s dataset is not moved away from the other',
     home: ['wd: r1', 'wd/a: a3', 'wd/clone: a1 a2 c1'],

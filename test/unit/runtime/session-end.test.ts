@@ -35,6 +35,7 @@ describe('the limits of a session', { concurrency: true }, () => {
         const { error, end } = await failureAt([...before, wait], call, SHORT)
         assert.equal(codeOf(error), wait === 'flood' ? 'verification' : 'connection-lost', String(error))
         assert.ok(end.signal !== null)
+        if (wait === 'silence') assert.match(String(error), /did not answer for 0\.5 s/)
       })
       await Promise.all(checks)
     })

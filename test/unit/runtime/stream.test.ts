@@ -94,6 +94,13 @@ const FAILURES: readonly Case[] = [
     /no child processes/,
   ],
   [
+    'a sender that is ended by the broken pipe before the box has said why does not hide the reason',
+    'while :; do echo x; sleep 0.05; done',
+    ['take 4', 'close', 'sleep 0.5', 'say failed receive no child processes'],
+    'receive-failed',
+    /no child processes/,
+  ],
+  [
     'a connection that breaks in mid-stream is connection-lost',
     'exec yes',
     ['take 100000', 'exit 255'],

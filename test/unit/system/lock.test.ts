@@ -76,6 +76,24 @@ describe('the lock of a box', () => {
     }
   })
 
+  test('of a dead process is taken over by one of many that want it at once', async (t) => {
+    const dir = await tempFolder(t)
+    for (let round = 0; round < 5; round += 1) {
+      await writeFile(join(dir, 'lock'), '999999 some day\n')
+      let [inside, most] = [0, 0]
+      const work = async () => {
+        inside += 1
+        most = Math.max(most, inside)
+        await new Promise((resolve) => setTimeout(resolve, 30))
+        inside -= 1
+      }
+      const results = await Promise.allSettled(Array.from({ length: 8 }, () => withLock(dir, work)))
+      assert.equal(most, 1)
+      assert.ok(results.some(({ status }) => status === 'fulfilled'))
+      assert.deepEqual(await readdir(dir), [])
+    }
+  })
+
   test('is kept though the clock was set right by a second or two meanwhile', async (t) => {
     const dir = await tempFolder(t)
     const start = await startOf(process.pid)
