@@ -1,7 +1,10 @@
 import tseslint from 'typescript-eslint'
 
 /** A folder imports only from itself and from those to its right. */
-const ORDER = ['cli', 'lab', 'setup', 'image', 'runtime', 'keys', 'system', 'tools', 'core']
+const ORDER = [
+  ...['cli', 'lab', 'setup', 'image', 'rescue', 'runtime', 'keys', 'system'],
+  ...['nbd', 'geli', 'tools', 'core'],
+]
 const APART = [
   ['lab', 'setup'],
   ['lab', 'image'],
