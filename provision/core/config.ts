@@ -67,6 +67,8 @@ const home = z
     pool: named(NAMES.pool),
     /** datasets below the pool that stay at home, with all that is below them */
     exclude: z.array(named(NAMES.dataset)).default([]),
+    /** how often a run makes a broken connection anew: 5 take two and a half minutes */
+    retries: z.int().min(0).max(100).default(5),
     /** keys and receipts; default ~/.config/knox/<box name>. It is written into ssh_config, where % $ \ and quotes mean more. */
     folder: z
       .string()

@@ -33,7 +33,8 @@ const knox = async (world: World, ...words: readonly string[]): Promise<number> 
   const peak = join(world.dir, 'peak')
   const program = ['node', '--no-deprecation', bundleOf('scripts/knox.ts')]
   const command = [...program, ...words, '--config', `${world.dir}/knox.yaml`]
-  must(await run(['/usr/bin/time', '-f', '%M', '-o', peak, ...command], { timeout: 3600 }))
+  const counting = ['env', `PATH=${world.dir}/shims:${process.env['PATH'] ?? ''}`]
+  must(await run([...counting, '/usr/bin/time', '-f', '%M', '-o', peak, ...command], { timeout: 3600 }))
   return Number((await readFile(peak, 'utf8')).trim()) * 1024
 }
 

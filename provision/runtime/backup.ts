@@ -9,8 +9,8 @@ import { withLock } from '../system/lock.ts'
 import { run } from '../system/process.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
 import { sshArgv } from '../tools/ssh.ts'
-import { estimateSend, listInventory, sendArgv, type Dataset } from '../tools/zfs.ts'
-import { included, planBackup, unmetGoals, type Plan, type Problem, type Send } from './plan.ts'
+import { listInventory, type Dataset } from '../tools/zfs.ts'
+import { included, planBackup, unmetGoals, type Plan, type Problem } from './plan.ts'
 import {
   readReceipt,
   receiptAge,
@@ -19,8 +19,10 @@ import {
   writeReceipt,
   type Receipt,
 } from './receipt.ts'
-import type { Session } from './session.ts'
-import { connect, prepareBox, type Connection } from './target.ts'
+import { findPartials } from './resume.ts'
+import { withRetries } from './retry.ts'
+import { sendAll, sendsOf } from './send-streams.ts'
+import { connect, prepareBox, type Box, type Connection } from './target.ts'
 
 export interface BackupOptions {
   /** look at the box even if the receipt says that nothing is to be sent */
@@ -53,71 +55,6 @@ export const planFromReceipt = async (config: Config, folder: string, emit: Emit
 
 const poolsOf = (config: Config) => ({ home: config.home.pool, box: config.box.pool })
 
-const sendsOf = (plan: Plan): readonly Send[] => plan.steps.filter((step) => step.step === 'send')
-
-const ESTIMATES_AT_ONCE = 4
-
-/** Estimated bytes of each stream, in the order of the sends; undefined where zfs does not say. */
-export const estimateSends = async (
-  sends: readonly Send[],
-  emit: Emit,
-): Promise<readonly (number | undefined)[]> => {
-  const runner = runnerAt(HERE, emit)
-  const sizes: (number | undefined)[] = []
-  for (let i = 0; i < sends.length; i += ESTIMATES_AT_ONCE) {
-    const some = sends.slice(i, i + ESTIMATES_AT_ONCE)
-    // a send that cannot even be estimated fails by itself, and is reported then
-    sizes.push(
-      ...(await Promise.all(
-        some.map(({ range }) => runner.read(estimateSend(range)).catch(() => undefined)),
-      )),
-    )
-  }
-  return sizes
-}
-
-const sendAll = async (
-  session: Session,
-  plan: Plan,
-  emit: Emit,
-): Promise<{ bytes: number; seconds: number }> => {
-  const sends = sendsOf(plan)
-  const sizes = await estimateSends(sends, emit)
-  const totalOf = sizes.reduce(
-    (sum, size) => (sum === undefined || size === undefined ? undefined : sum + size),
-    0,
-  )
-  const started = Date.now()
-  const seconds = () => (Date.now() - started) / 1000
-  let bytes = 0
-  for (const step of plan.steps) {
-    if (step.step === 'place') await session.place(step.dataset)
-    else if (step.step === 'rename') {
-      emit({ type: 'note', text: `renaming ${step.from} to ${step.to} on the box` })
-      await session.rename(step.from, step.to)
-    } else {
-      const of = sizes[sends.indexOf(step)]
-      let now = 0
-      const argv = sendArgv(step.range)
-      emit({ type: 'command', argv, where: 'home' })
-      await session.receive(step.kind, step.dataset, argv, (progress) => {
-        now = progress.bytes
-        emit({
-          type: 'progress',
-          dataset: step.range.dataset,
-          bytes: now,
-          of,
-          totalBytes: bytes + now,
-          totalOf,
-          seconds: seconds(),
-        })
-      })
-      bytes += Math.max(now, of ?? 0)
-    }
-  }
-  return { bytes, seconds: seconds() }
-}
-
 const checkPool = (
   receipt: Receipt | undefined,
   found: { guid: string; name: string },
@@ -146,9 +83,10 @@ const sessionWork = async (
   emit({ type: 'step', title: 'unlocking the disk' })
   await unlock(connection)
   emit({ type: 'done', title: 'the disk is unlocked' })
-  const before = await session.list()
-  checkPool(await readReceipt(target.folder), before.pool, options.acceptNewPool)
-  const plan = planBackup(home, before.datasets, poolsOf(config))
+  const found = await session.list()
+  checkPool(await readReceipt(target.folder), found.pool, options.acceptNewPool)
+  const { partials, before } = await findPartials(session, found, home, emit)
+  const plan = planBackup(home, before.datasets, poolsOf(config), partials)
   const streams = sendsOf(plan).length
   emit({ type: 'step', title: `sending ${streams} streams` })
   const { bytes, seconds } = await sendAll(session, plan, emit)
@@ -180,38 +118,49 @@ const isProved = (plan: Plan, receipt: Receipt | undefined, box: string): receip
   return age >= 0 && age < PROOF_AGE
 }
 
+/** One try: a connection, and all that is to be done over it. */
+const attempt = async (
+  config: Config,
+  box: Box,
+  options: BackupOptions,
+  emit: Emit,
+): Promise<BackupReport> => {
+  const home = await readHome(config, emit)
+  const receipt = await readReceipt(box.folder)
+  const remembered = planBackup(home, rememberedDatasets(receipt), poolsOf(config))
+  emit({ type: 'step', title: `calling the box ${box.name}` })
+  const connection = await connect(box, emit)
+  const { session } = connection
+  emit({ type: 'done', title: `the box ${box.name} answers, its disk is ${session.disk}` })
+  try {
+    if (!options.prove && session.disk === 'locked' && isProved(remembered, receipt, box.name)) {
+      await session.bye()
+      const delivered = remembered.goals.length
+      return {
+        outcome: 'nothing-to-send',
+        streams: 0,
+        bytes: 0,
+        seconds: 0,
+        delivered,
+        problems: [],
+        receipt,
+      }
+    }
+    return { outcome: 'sent', ...(await sessionWork(connection, home, config, options, emit)) }
+  } catch (error) {
+    throw await session.abandon(error)
+  }
+}
+
 /**
  * Sends what the box lacks, and proves it: success means that the box lists every snapshot that home meant to deliver,
  * and then says that its disk is locked. With nothing to send the box is only asked whether it lives.
+ * A connection that breaks is made anew, `home.retries` times.
  * Throws a KnoxError that names what failed; the box locks its disk in every case.
  */
 export const backup = async (config: Config, options: BackupOptions, emit: Emit): Promise<BackupReport> => {
   const box = await prepareBox(config)
-  return withLock(box.folder, async () => {
-    const home = await readHome(config, emit)
-    const receipt = await readReceipt(box.folder)
-    const remembered = planBackup(home, rememberedDatasets(receipt), poolsOf(config))
-    emit({ type: 'step', title: `calling the box ${box.name}` })
-    const connection = await connect(box, emit)
-    const { session } = connection
-    emit({ type: 'done', title: `the box ${box.name} answers, its disk is ${session.disk}` })
-    try {
-      if (!options.prove && session.disk === 'locked' && isProved(remembered, receipt, box.name)) {
-        await session.bye()
-        const delivered = remembered.goals.length
-        return {
-          outcome: 'nothing-to-send',
-          streams: 0,
-          bytes: 0,
-          seconds: 0,
-          delivered,
-          problems: [],
-          receipt,
-        }
-      }
-      return { outcome: 'sent', ...(await sessionWork(connection, home, config, options, emit)) }
-    } catch (error) {
-      throw await session.abandon(error)
-    }
-  })
+  return withLock(box.folder, () =>
+    withRetries(config.home.retries, emit, () => attempt(config, box, options, emit)),
+  )
 }

@@ -1,13 +1,26 @@
-import type { Dataset, SendRange, Snapshot } from '../tools/zfs.ts'
+import type { SendRange } from '../tools/zfs-send.ts'
+import type { Dataset, Snapshot } from '../tools/zfs.ts'
 
 /** Pure: two inventories in, what to do out. Snapshots match by guid and are ordered by createtxg, never by name. */
 
-export interface Send {
+export type Send = {
   readonly step: 'send'
-  readonly kind: 'full' | 'incremental'
   /** the name on the box */
   readonly dataset: string
   readonly range: SendRange
+} & (
+  | { readonly kind: 'full' | 'incremental' }
+  /** the rest of a stream that was interrupted */
+  | { readonly kind: 'resume'; readonly token: string; readonly bytes: number | undefined }
+)
+
+/** A stream that a dataset of the box has begun to receive, and that home can go on with. */
+export interface PartialReceive {
+  readonly token: string
+  /** of the snapshot that it brings */
+  readonly guid: string
+  /** still to come, estimated */
+  readonly bytes: number | undefined
 }
 
 export type Step =
@@ -143,12 +156,29 @@ const nameTaken = (
   }
 }
 
+/** The rest of an interrupted stream, if it continues what the box has. */
+const resumed = (
+  home: Dataset,
+  name: string,
+  base: Snapshot | undefined,
+  partial: PartialReceive | undefined,
+): { readonly send: Send; readonly snapshot: Snapshot } | undefined => {
+  const at = home.snapshots.findIndex(({ guid }) => guid === partial?.guid)
+  const snapshot = home.snapshots[at]
+  const from = base === undefined ? -1 : home.snapshots.indexOf(base)
+  if (partial === undefined || snapshot === undefined || at <= from) return undefined
+  const { token, bytes } = partial
+  const range = { dataset: home.name, from: base?.name, to: snapshot.name }
+  return { send: { step: 'send', kind: 'resume', dataset: name, range, token, bytes }, snapshot }
+}
+
 /** The sends that bring a dataset to home's newest snapshot, or undefined if they have gone different ways. */
 const sendsFor = (
   home: Dataset,
   last: Snapshot,
   name: string,
   box: Dataset | undefined,
+  partial: PartialReceive | undefined,
 ): readonly Send[] | undefined => {
   const [oldest] = home.snapshots
   const onBox = box === undefined ? undefined : newest(box)
@@ -158,7 +188,12 @@ const sendsFor = (
     dataset: name,
     range: { dataset: home.name, from: from.name, to: last.name },
   })
-  if (onBox === undefined) {
+  const common = home.snapshots.find(({ guid }) => guid === onBox?.guid)
+  if (onBox !== undefined && common === undefined) return undefined
+  const rest = resumed(home, name, common, partial)
+  if (rest !== undefined)
+    return rest.snapshot === last ? [rest.send] : [rest.send, incremental(rest.snapshot)]
+  if (common === undefined) {
     if (oldest === undefined) return []
     const full: Send = {
       step: 'send',
@@ -168,8 +203,6 @@ const sendsFor = (
     }
     return oldest.guid === last.guid ? [full] : [full, incremental(oldest)]
   }
-  const common = home.snapshots.find(({ guid }) => guid === onBox.guid)
-  if (common === undefined) return undefined
   return common.guid === last.guid ? [] : [incremental(common)]
 }
 
@@ -208,10 +241,16 @@ const planRenames = (home: readonly Dataset[], box: Box, boxName: (name: string)
 }
 
 /**
- * Plans a run. `home` as `included` gives it; `box` is the box's list, or what the last receipt remembers of it.
+ * Plans a run. `home` as `included` gives it; `box` is the box's list, or what the last receipt remembers of it;
+ * `partials` are the interrupted streams by the box's names.
  * Nothing in a plan destroys or rolls back; what would need that is a problem.
  */
-export const planBackup = (home: readonly Dataset[], boxDatasets: readonly Dataset[], pools: Pools): Plan => {
+export const planBackup = (
+  home: readonly Dataset[],
+  boxDatasets: readonly Dataset[],
+  pools: Pools,
+  partials: ReadonlyMap<string, PartialReceive> = new Map(),
+): Plan => {
   const box = new Box(boxDatasets)
   const boxName = (name: string) => pools.box + name.slice(pools.home.length)
   const steps: Step[] = planRenames(home, box, boxName)
@@ -233,7 +272,7 @@ export const planBackup = (home: readonly Dataset[], boxDatasets: readonly Datas
       continue
     }
     const there = box.get(name)
-    const sends = sendsFor(dataset, last, name, there)
+    const sends = sendsFor(dataset, last, name, there, partials.get(name))
     const problem =
       sends === undefined
         ? diverged(dataset, there ?? dataset, name)

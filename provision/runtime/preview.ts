@@ -3,12 +3,13 @@ import type { Emit } from '../core/events.ts'
 import { homeFolder } from '../system/config-file.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
 import { diff, type FileChange } from '../tools/zfs.ts'
-import { estimateSends, planFromReceipt } from './backup.ts'
+import { planFromReceipt } from './backup.ts'
 import type { Problem, Send, Step } from './plan.ts'
+import { estimateSends } from './send-streams.ts'
 
 export interface PreviewedStream {
   readonly dataset: string
-  readonly kind: 'full' | 'incremental'
+  readonly kind: Send['kind']
   readonly from: string | undefined
   readonly to: string
   /** estimated; undefined where zfs does not say */

@@ -30,6 +30,9 @@ export interface BoxInventory {
   readonly datasets: readonly Dataset[]
 }
 
+/** resume: the rest of a stream that was interrupted */
+export type ReceiveKind = 'full' | 'incremental' | 'resume'
+
 export interface Session {
   readonly disk: DiskState
   /** Unlocks the disk: `sendKey` opens the second connection and is called when the box waits for the key. */
@@ -37,12 +40,14 @@ export interface Session {
   list(): Promise<BoxInventory>
   /** Sends one stream into a dataset of the box; returns the guid of the newest snapshot there. */
   receive(
-    kind: 'full' | 'incremental',
+    kind: ReceiveKind,
     dataset: string,
     send: readonly string[],
     onProgress: (progress: StreamProgress) => void,
   ): Promise<string>
   place(dataset: string): Promise<void>
+  /** Discards what has begun to arrive in a dataset and never became a snapshot. */
+  discard(dataset: string): Promise<void>
   rename(from: string, to: string): Promise<void>
   /** Ends the session; resolves only if the box says that its disk is locked. */
   bye(): Promise<void>
@@ -196,6 +201,10 @@ export const startSession = async (
     place: async (dataset) => {
       command('place', dataset)
       await expect(limits.waiting, `while it made a place for ${dataset}`, /^ok$/)
+    },
+    discard: async (dataset) => {
+      command('discard', dataset)
+      await expect(limits.waiting, `while it discarded the rest of ${dataset}`, /^ok$/)
     },
     rename: async (from, to) => {
       command('rename', from, to)

@@ -1,4 +1,4 @@
-import { parseProgress } from '../tools/zfs.ts'
+import { parseProgress } from '../tools/zfs-send.ts'
 
 export interface StreamProgress {
   readonly bytes: number

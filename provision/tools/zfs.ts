@@ -24,7 +24,8 @@ export interface Dataset {
   readonly snapshots: readonly Snapshot[]
 }
 
-const FAILURES: readonly StderrRule[] = [
+/** What the words of zfs on stderr mean, whatever the verb. */
+export const FAILURES: readonly StderrRule[] = [
   {
     pattern: /dataset does not exist|no such pool|no datasets available/,
     code: 'config',
@@ -52,6 +53,9 @@ const malformed = (line: string): KnoxError =>
 
 const DECIMAL = /^[0-9]{1,20}$/
 
+/** version, checksum, length, and a packed list, all in hexadecimal */
+const TOKEN = /^[0-9]{1,4}-[0-9a-f]{1,32}-[0-9a-f]{1,16}-[0-9a-f]{1,16384}$/
+
 /** all that ZFS allows in a name lies within printable ASCII */
 const PRINTABLE = /^[ -~]{1,1024}$/
 
@@ -74,6 +78,7 @@ export const parseInventory = (lines: readonly string[]): readonly Dataset[] => 
       snapshots.set(dataset, of)
     } else if ((type === 'filesystem' || type === 'volume') && at < 0) {
       const resumeToken = token === undefined || token === '-' || token === '' ? undefined : token
+      if (resumeToken !== undefined && !TOKEN.test(resumeToken)) throw malformed(line)
       datasets.set(name, { name, type, guid, createtxg: BigInt(createtxg), resumeToken })
     } else throw malformed(line)
   }
@@ -108,54 +113,6 @@ export const snapshotRecursively = (pool: string, snapshot: string): Change => (
     ...FAILURES,
   ],
 })
-
-/** What one stream carries: everything of the first snapshot, or all between two. */
-export interface SendRange {
-  readonly dataset: string
-  /** incremental source, undefined for a full stream */
-  readonly from: string | undefined
-  readonly to: string
-}
-
-/** -p: properties travel. -I: every snapshot in between. No -R: one dataset a stream, nothing is deleted or renamed. */
-const sendWords = ({ dataset, from, to }: SendRange): readonly string[] => [
-  '-p',
-  ...(from === undefined ? [] : ['-I', `@${from}`]),
-  `${dataset}@${to}`,
-]
-
-/** The argv of a send that tells its progress on stderr (-P -v). */
-export const sendArgv = (range: SendRange): readonly string[] => [
-  'zfs',
-  'send',
-  '-P',
-  '-v',
-  ...sendWords(range),
-]
-
-/**
- * Bytes that `zfs send -nP` estimates. 10.2 prints to stderr, 10.4 and later to stdout, so both are joined by the shell.
- * The last line is `size<TAB>bytes`; undefined where none is printed.
- */
-export const estimateSend = (range: SendRange): Read<number | undefined> => ({
-  effect: 'read',
-  argv: ['sh', '-c', 'exec "$@" 2>&1', 'sh', 'zfs', 'send', '-n', '-P', ...sendWords(range)],
-  parse: (stdout) => {
-    const size = /^size\t([0-9]+)$/m.exec(stdout)?.[1]
-    return size === undefined ? undefined : Number(size)
-  },
-  failures: FAILURES,
-})
-
-/** Bytes sent so far, from the progress lines `HH:MM:SS<TAB>bytes<TAB>snapshot`; undefined if the text holds none. */
-export const parseProgress = (
-  stderr: string,
-): { readonly snapshot: string; readonly bytes: number } | undefined => {
-  const last = [...stderr.matchAll(/^[0-9]{2}:[0-9]{2}:[0-9]{2}\t([0-9]+)\t(.+)$/gm)].at(-1)
-  return last?.[1] === undefined || last[2] === undefined
-    ? undefined
-    : { bytes: Number(last[1]), snapshot: last[2] }
-}
 
 export interface FileChange {
   /** + made, - removed, M modified, R renamed */

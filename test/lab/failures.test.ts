@@ -12,7 +12,7 @@ let world: World
 let shown: Buffer
 
 before(async () => {
-  world = await startWorld({ diskMib: 256, tankMib: 768 })
+  world = await startWorld({ diskMib: 256, tankMib: 768, homeYaml: '  retries: 0\n' })
   const watching = world.home(
     `while [ ! -e ${world.dir}/enough ]; do cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null || :; sleep 0.1; done >/tmp/shown`,
   )
@@ -102,8 +102,53 @@ describe('a run that fails', () => {
       await lockedInTime(world)
     }))
 
+  test('a link that goes silent in mid-stream: exit 19, and both sides end by themselves', () =>
+    unproved(async () => {
+      const deaf =
+        'tc qdisc add dev home0 root netem loss 100%; ip netns exec box tc qdisc add dev box0 root netem loss 100%'
+      await world.sabotage(
+        'zfs',
+        `if [ "$2 $3" = "send -P" ]; then "$@" | (head -c 300000; sleep 3; ${deaf}; sleep 300); exit 0; fi; exec "$@"`,
+      )
+      ended(await world.knox('backup'), 19, /the connection to the box broke/)
+      await world.repair()
+      await lockedInTime(world)
+      await world.home('tc qdisc del dev home0 root; ip netns exec box tc qdisc del dev box0 root')
+    }))
+
   test('the next run goes on by itself and is proved', async () => {
     ended(await world.knox('backup'), 0, /proved/)
+    await lockedAgain(world)
+  })
+
+  test('another snapshot arrives than was meant: exit 14, and the next run mends it', async () => {
+    await unproved(async () => {
+      await world.home('echo x > pictures/x')
+      ended(await world.knox('snapshot'), 0)
+      const between = await newestSnapshot(world)
+      await world.home('sleep 1; echo y > pictures/y')
+      ended(await world.knox('snapshot'), 0)
+      await world.sabotage(
+        'zfs',
+        `if [ "$2 $3" = "send -P" ]; then exec $(echo "$*" | sed "s/@[^@]*$/@${between}/"); fi; exec "$@"`,
+      )
+      ended(await world.knox('backup'), 14, /locked its disk/)
+      await world.repair()
+    })
+    ended(await world.knox('backup'), 0, /proved/)
+  })
+
+  test('a disk that something holds open: exit 20, and it says what to do', async () => {
+    await world.home('echo z > pictures/z')
+    ended(await world.knox('snapshot'), 0)
+    await world.sabotage(
+      'zfs',
+      `if [ "$2 $3" = "send -P" ] && [ ! -e ${world.dir}/held ]; then touch ${world.dir}/held; sh -c 'echo $$ >${world.dir}/holder; exec sleep 600' </dev/da0.eli >/dev/null 2>&1 & fi; exec "$@"`,
+    )
+    ended(await world.knox('backup'), 20, /could not lock its disk[^]*switch the box off/)
+    await world.repair()
+    await world.home(`kill $(cat ${world.dir}/holder); sleep 1`)
+    ended(await world.knox('backup', '--prove'), 0, /proved/)
     await lockedAgain(world)
   })
 

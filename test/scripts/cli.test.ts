@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -172,6 +172,18 @@ describe('knox backup', { concurrency: true }, () => {
     const json = await inHome(home, 'backup', '--dry-run', '--json')
     assert.equal((JSON.parse(json.stdout) as { streams: unknown[] }).streams.length, 1)
     assert.ok(!(await home.calls()).some((call) => call.startsWith('ssh')))
+  })
+})
+
+describe('knox on a machine without zfs', () => {
+  test('ends with 15 and names what is missing', async (t) => {
+    const home = await behind(t)
+    const bin = join(home.dir, 'only-ps')
+    await mkdir(bin)
+    await symlink((await ended(spawn('sh', ['-c', 'command -v ps']))).stdout.trim(), join(bin, 'ps'))
+    const { code, stdout, stderr } = await knox(home.dir, ['backup'], { PATH: bin })
+    assert.deepEqual([code, stdout], [15, ''], stderr)
+    assert.match(stderr, /^knox: error: zfs is not installed here/)
   })
 })
 

@@ -24,6 +24,7 @@ export const wordsOf = (step: Step): string => {
   if (step.step === 'rename') return `rename ${step.from} ${step.to}`
   if (step.step === 'place') return `place ${step.dataset}`
   const { dataset, from, to } = step.range
+  if (step.kind === 'resume') return `rest of ${dataset}@${to} > ${step.dataset}`
   return step.kind === 'full'
     ? `${dataset}@${to} > ${step.dataset}`
     : `${dataset}@${from ?? ''}..${to} > ${step.dataset}`
@@ -125,6 +126,7 @@ export class SimulatedBox {
       ;(there ?? this.#add(dataset)).snapshots.push({ ...source[last]! })
       return
     }
+    if (step.kind === 'resume') this.#refuse(step, 'no token here')
     if (there === undefined) this.#refuse(step, 'there is none')
     if (range.from === undefined) this.#refuse(step, 'the stream is full')
     if (there.snapshots.at(-1)?.guid !== source[first]?.guid)

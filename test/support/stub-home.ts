@@ -15,6 +15,7 @@ here=$(dirname "$0")/..
 echo "zfs $*" >>"$here/calls"
 case "$*" in
   list*) cat "$here/inventory" ;;
+  'send -n -P -v -t '*) cat "$here/token" ;;
   'send -n'*) printf 'full\\tx\\t1000\\nsize\\t1000\\n' ;;
   send*) if [ -e "$here/send" ]; then exec sh "$here/send"; else head -c 1000 /dev/zero; fi ;;
   diff*) printf 'M\\t/wd/a\\n' ;;
@@ -50,8 +51,8 @@ export interface StubHome {
   /** what the box does; with an address what it does there */
   readonly box: (script: readonly string[], address?: string) => Promise<void>
   readonly zfs: (...lines: readonly string[]) => Promise<void>
-  /** a file that the stand-ins look for: send (a script for zfs send), fifo (an exit code) */
-  readonly file: (name: 'send' | 'fifo', text: string) => Promise<void>
+  /** a file that the stand-ins look for: send (a script for zfs send), fifo (an exit code), token (what it stands for) */
+  readonly file: (name: 'send' | 'fifo' | 'token', text: string) => Promise<void>
   /** the programs that were started, in order */
   readonly calls: () => Promise<readonly string[]>
   readonly keySent: () => Promise<Buffer | undefined>
@@ -80,7 +81,7 @@ export const stubHome = async (t: TestContext, addresses = ['192.0.2.1']): Promi
   await writeProgram(join(dir, 'bin'), 'ssh', SSH)
   await writeFile(join(folder, 'ssh_host_ed25519_key.pub'), 'ssh-ed25519 AAAA box\n')
   await writeFile(join(folder, 'geli.key'), KEY, { mode: 0o600 })
-  const yaml = `box:\n  addresses: [${addresses.join(', ')}]\n  pool: bk\nhome:\n  pool: wd\n  folder: ${folder}\n`
+  const yaml = `box:\n  addresses: [${addresses.join(', ')}]\n  pool: bk\nhome:\n  pool: wd\n  folder: ${folder}\n  retries: 0\n`
   await writeFile(join(dir, 'knox.yaml'), yaml)
   const text = (name: string) => readFile(join(dir, name), 'utf8').catch(() => '')
   return {

@@ -273,3 +273,31 @@ describe('goals', () => {
     assert.equal(unmet(), 1)
   })
 })
+
+describe('an interrupted stream', () => {
+  const planned = (home: readonly string[], box: readonly string[], name: string, guid: string) => {
+    const partials = new Map([[name, { token: '1-a-b-c', guid, bytes: 7 }]])
+    const plan = planBackup(inventory(...home), inventory(...box), POOLS, partials)
+    return { steps: plan.steps.map(wordsOf), goals: plan.goals.map(({ guids }) => guids) }
+  }
+
+  test('of a whole dataset goes on, and what follows comes after it', () => {
+    assert.deepEqual(planned(['wd: r1', 'wd/a: a1 a2 a3'], ['bk: r1', 'bk/a:'], 'bk/a', 'a1'), {
+      steps: ['rest of wd/a@a1 > bk/a', 'wd/a@a1..a3 > bk/a'],
+      goals: [['r1'], ['a1', 'a2', 'a3']],
+    })
+  })
+
+  test('between two snapshots goes on to the one it was for', () => {
+    assert.deepEqual(planned(['wd: r1 r2 r3 r4'], ['bk: r1'], 'bk', 'r3'), {
+      steps: ['rest of wd@r3 > bk', 'wd@r3..r4 > bk'],
+      goals: [['r2', 'r3', 'r4']],
+    })
+    assert.deepEqual(planned(['wd: r1 r2'], ['bk: r1'], 'bk', 'r2').steps, ['rest of wd@r2 > bk'])
+  })
+
+  test('is nothing where the box has that snapshot already, or has gone another way', () => {
+    assert.deepEqual(planned(['wd: r1 r2'], ['bk: r1 r2'], 'bk', 'r2').steps, [])
+    assert.deepEqual(planned(['wd: r1 r2'], ['bk: x1'], 'bk', 'r2').steps, [])
+  })
+})

@@ -2,15 +2,14 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import type { Read } from '../../../provision/core/command.ts'
+import { diff, listInventory, parseInventory, snapshotRecursively } from '../../../provision/tools/zfs.ts'
 import {
-  diff,
   estimateSend,
-  listInventory,
-  parseInventory,
   parseProgress,
+  readToken,
+  resumeArgv,
   sendArgv,
-  snapshotRecursively,
-} from '../../../provision/tools/zfs.ts'
+} from '../../../provision/tools/zfs-send.ts'
 import { knoxError } from '../../support/expect.ts'
 
 const GUID = '18446744073709551615'
@@ -182,6 +181,27 @@ describe('zfs send', () => {
       '12:00:00\t1.5K\twd@1\n',
     ])
       assert.equal(parseProgress(none), undefined, none)
+  })
+
+  test('a token is read as zfs prints it, the guid as the inventory has it', () => {
+    const text = [
+      'resume token contents:',
+      'nvlist version: 0',
+      '\tobject = 0x8',
+      '\tbytes = 0x2a1f0',
+      '\ttoguid = 0xfffffffffffffffe',
+      '\ttoname = wd/two words@a b',
+      'full\twd/two words@a b\t12345',
+      'size\t12345',
+      '',
+    ].join('\n')
+    assert.deepEqual(readToken('1-a-b-c').parse(text), {
+      snapshot: 'wd/two words@a b',
+      guid: '18446744073709551614',
+      bytes: 12_345,
+    })
+    assert.equal(readToken('1-a-b-c').parse('toguid = 0xzz\n'), undefined)
+    assert.deepEqual(resumeArgv('1-a-b-c').slice(-2), ['-t', '1-a-b-c'])
   })
 
   test('what fails at home is told as what it is', () => {
