@@ -10,6 +10,7 @@ const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   snapshot: async () => (await import('./snapshot.ts')).snapshot,
   preview: async () => (await import('./preview.ts')).preview,
   snapback: async () => (await import('./snapback.ts')).snapback,
+  restore: async () => (await import('./restore.ts')).restore,
   status: async () => (await import('./status.ts')).status,
   demo: async () => (await import('./demo.ts')).demo,
   bench: async () => (await import('./bench.ts')).bench,

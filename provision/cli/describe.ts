@@ -1,6 +1,7 @@
 import { formatBytes, formatDuration } from '../core/sizes.ts'
 import { printable } from '../core/names.ts'
 import type { Preview, PreviewedStream } from '../runtime/preview.ts'
+import type { BoxInventory } from '../runtime/session.ts'
 import type { DatasetStatus, Status } from '../runtime/status.ts'
 
 /** Results as people read them. */
@@ -65,3 +66,10 @@ export const describeStatus = ({ box, provedAt, age, used, available, datasets }
     ),
   ].join('\n')
 }
+
+/** What the box holds: each dataset with its snapshots, oldest first. */
+export const describeHoldings = ({ pool, datasets }: BoxInventory): string =>
+  [
+    `pool ${pool.name}: ${formatBytes(pool.used)} used, ${formatBytes(pool.available)} free`,
+    ...datasets.flatMap(({ name, snapshots }) => [name, ...snapshots.map((one) => `  @${one.name}`)]),
+  ].join('\n')

@@ -1,14 +1,9 @@
-import { join } from 'node:path'
 import type { Config } from '../core/config.ts'
 import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
-import { KEY_FILES } from '../core/keys.ts'
 import { formatBytes, formatDuration } from '../core/sizes.ts'
-import { readSecretFile } from '../system/files.ts'
 import { withLock } from '../system/lock.ts'
-import { run } from '../system/process.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
-import { sshArgv } from '../tools/ssh.ts'
 import { listInventory, type Dataset } from '../tools/zfs.ts'
 import { included, planBackup, unmetGoals, type Plan, type Problem } from './plan.ts'
 import {
@@ -23,6 +18,7 @@ import { findPartials } from './resume.ts'
 import { withRetries } from './retry.ts'
 import { sendAll, sendsOf } from './send-streams.ts'
 import { connect, prepareBox, type Box, type Connection } from './target.ts'
+import { unlock } from './unlock.ts'
 
 export interface BackupOptions {
   /** look at the box even if the receipt says that nothing is to be sent */
@@ -67,11 +63,6 @@ const checkPool = (
   ])
 }
 
-const unlock = async ({ session, target }: Connection): Promise<void> => {
-  const key = await readSecretFile(join(target.folder, KEY_FILES.disk), 'disk key')
-  await session.unlock(() => run(sshArgv(target, 'knox-fifo'), { stdin: key, timeout: 120 }))
-}
-
 const sessionWork = async (
   connection: Connection,
   home: readonly Dataset[],
@@ -80,9 +71,7 @@ const sessionWork = async (
   emit: Emit,
 ): Promise<Omit<BackupReport, 'outcome'>> => {
   const { session, target } = connection
-  emit({ type: 'step', title: 'unlocking the disk' })
-  await unlock(connection)
-  emit({ type: 'done', title: 'the disk is unlocked' })
+  await unlock(connection, emit)
   const found = await session.list()
   checkPool(await readReceipt(target.folder), found.pool, options.acceptNewPool)
   const { partials, before } = await findPartials(session, found, home, emit)

@@ -49,6 +49,8 @@ export interface Session {
   /** Discards what has begun to arrive in a dataset and never became a snapshot. */
   discard(dataset: string): Promise<void>
   rename(from: string, to: string): Promise<void>
+  /** Says that home is still there, so that the box does not end the session. */
+  stay(): Promise<void>
   /** Ends the session; resolves only if the box says that its disk is locked. */
   bye(): Promise<void>
   /** Ends a session that has failed: returns the error to report, which is `left-unlocked` if the box says so. */
@@ -209,6 +211,10 @@ export const startSession = async (
     rename: async (from, to) => {
       command('rename', from, to)
       await expect(limits.waiting, `while it renamed ${from}`, /^ok$/)
+    },
+    stay: async () => {
+      command('stay')
+      await expect(limits.waiting, 'while it was held open', /^ok$/)
     },
     bye: async () => {
       command('bye')

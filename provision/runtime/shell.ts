@@ -71,13 +71,13 @@ const withMaster = async <T>(
 
 /**
  * Runs work with a root shell on the box, as knox-shell, at the first address that answers.
- * Remote commands are single lines of quoted words, since root's shell may be csh. Throws `key-rejected` for a wrong passphrase.
+ * `place` turns an argv into one for a stream. Remote commands are single lines of quoted words, since root's shell may be csh. Throws `key-rejected` for a wrong passphrase.
  */
 export const withShell = async <T>(
   box: Box,
   passphrase: Secret,
   emit: Emit,
-  work: (runner: Runner) => Promise<T>,
+  work: (runner: Runner, place: Place) => Promise<T>,
 ): Promise<T> => {
   const key = await unlockPrivateKey(box.folder, 'knox-shell', passphrase)
   return withTempDir((dir) =>
@@ -86,7 +86,7 @@ export const withShell = async <T>(
       for (const address of box.addresses) {
         const target = { folder: box.folder, boxName: box.name, address }
         try {
-          return await withMaster(target, dir, agent, (place) => work(runnerAt(place, emit)))
+          return await withMaster(target, dir, agent, (place) => work(runnerAt(place, emit), place))
         } catch (error) {
           if (!(error instanceof KnoxError) || error.code !== 'unreachable') throw error
           failure = error

@@ -1,0 +1,201 @@
+import type { Config } from '../core/config.ts'
+import { KnoxError } from '../core/errors.ts'
+import type { Emit } from '../core/events.ts'
+import type { Secret } from '../core/secret.ts'
+import { withLock } from '../system/lock.ts'
+import { openChannel } from '../system/process.ts'
+import { HERE, failureOf, runnerAt } from '../system/runner.ts'
+import { SSH_FAILURES } from '../tools/ssh.ts'
+import {
+  createDataset,
+  discardPartial,
+  listTokens,
+  receivedProperty,
+  receiveArgv,
+  setProperty,
+} from '../tools/zfs-receive.ts'
+import { readToken, resumeArgv, sendArgv } from '../tools/zfs-send.ts'
+import { listInventory, type Dataset } from '../tools/zfs.ts'
+import { planBackup, unmetGoals, type PartialReceive, type Plan, type Send } from './plan.ts'
+import { lost, sendFailure } from './session-failures.ts'
+import { trackProgress } from './stream-progress.ts'
+import { prepareBox } from './target.ts'
+import { withOpenBox, type OpenBox } from './unlock.ts'
+
+/** The way back: datasets from the box, with all their snapshots, into a pool at home. */
+
+export interface RestoreOptions {
+  /** the dataset on the box, with all below it */
+  readonly source: string
+  /** where it goes at home */
+  readonly target: string
+  /** the target may exist without snapshots, and what is in it may be lost */
+  readonly overwrite: boolean
+}
+
+export interface RestoreReport {
+  readonly target: string
+  readonly datasets: number
+  readonly snapshots: number
+  readonly bytes: number
+}
+
+const isBelow = (name: string, parent: string): boolean => name === parent || name.startsWith(`${parent}/`)
+
+const poolOf = (dataset: string): string => dataset.split('/')[0] ?? dataset
+
+/** What matters of the pool at home: what is below the target, and the names above it. */
+const targetSide = (found: readonly Dataset[], target: string): readonly Dataset[] =>
+  found.flatMap((dataset) =>
+    isBelow(dataset.name, target)
+      ? [dataset]
+      : isBelow(target, dataset.name)
+        ? [{ ...dataset, snapshots: [] }]
+        : [],
+  )
+
+/** Interrupted restores below the target that the box can go on with; the others are discarded. */
+const findPartials = async (
+  { inventory, runner }: OpenBox,
+  { target }: RestoreOptions,
+  emit: Emit,
+): Promise<{ readonly resumable: boolean; readonly partials: ReadonlyMap<string, PartialReceive> }> => {
+  const home = runnerAt(HERE, emit)
+  const tokens = await home.read(listTokens(poolOf(target))).catch(() => undefined)
+  const partials = new Map<string, PartialReceive>()
+  const guids = new Map<string, string>(
+    inventory.datasets.flatMap(({ name, snapshots }) =>
+      snapshots.map((one) => [`${name}@${one.name}`, one.guid] as const),
+    ),
+  )
+  for (const [name, token] of tokens ?? []) {
+    if (!isBelow(name, target)) continue
+    const point = await runner.read(readToken(token)).catch(() => undefined)
+    if (point !== undefined && guids.get(point.snapshot) === point.guid) {
+      emit({ type: 'note', text: `going on with ${name}, which was interrupted` })
+      partials.set(name, { token, guid: point.guid, bytes: point.bytes })
+    } else await home.act(discardPartial(name))
+  }
+  return { resumable: tokens !== undefined, partials }
+}
+
+const checkPlan = (plan: Plan, there: readonly Dataset[], options: RestoreOptions): void => {
+  const [problem] = plan.problems.filter(({ kind }) => kind === 'diverged')
+  if (problem !== undefined || plan.steps.some(({ step }) => step === 'rename'))
+    throw new KnoxError(
+      'refused',
+      `${options.target} holds something else than the box’s ${options.source}`,
+      [...(problem === undefined ? [] : [problem.message]), 'nothing was changed; choose another --to'],
+    )
+  const existing = plan.steps.find(
+    (step): step is Send =>
+      step.step === 'send' && step.kind === 'full' && there.some(({ name }) => name === step.dataset),
+  )
+  if (existing !== undefined && !options.overwrite)
+    throw new KnoxError('refused', `${existing.dataset} is there already`, [
+      'nothing was changed; choose another --to, or say --overwrite if all that is in it may be lost',
+    ])
+}
+
+/** One stream from the box into a dataset at home, joined by the kernel. Returns the bytes that zfs send counted. */
+const take = async (
+  { place }: OpenBox,
+  send: Send,
+  resumable: boolean,
+  overwrite: boolean,
+  emit: Emit,
+): Promise<number> => {
+  let bytes = 0
+  const started = Date.now()
+  const argv = send.kind === 'resume' ? resumeArgv(send.token) : sendArgv(send.range)
+  const receiver = openChannel(
+    receiveArgv(send.dataset, { resumable, overwrite: overwrite && send.kind === 'full' }),
+  )
+  emit({ type: 'command', argv, where: place.name })
+  emit({ type: 'command', argv: receiver.argv, where: 'home' })
+  const progress = trackProgress((now) => {
+    bytes = now.bytes
+    const seconds = (Date.now() - started) / 1000
+    const of = send.kind === 'resume' ? send.bytes : undefined
+    emit({ type: 'progress', dataset: send.dataset, bytes, of, totalBytes: bytes, totalOf: of, seconds })
+  })
+  const sent = await receiver.feed(place.wrap(argv), progress.read).ended
+  receiver.end()
+  const received = await receiver.ended
+  if (sent.exitCode === 0 && received.exitCode === 0) return bytes
+  if (sent.exitCode === 255) throw lost(`while it sent ${send.range.dataset}`)
+  if (received.exitCode === 0 || sent.signal !== 'SIGPIPE') {
+    if (sent.exitCode !== 0) throw sendFailure(sent, send.range.dataset)
+  }
+  const why = failureOf(received, SSH_FAILURES)
+  const full = /out of space|No space left|quota exceeded/.test(received.stderr)
+  throw new KnoxError(
+    full ? 'no-space' : 'receive-failed',
+    `zfs receive failed at home for ${send.dataset}`,
+    [...why.hints, 'what arrived before is kept; run it again, it goes on from there'],
+  )
+}
+
+/** The box keeps its copies unmounted and read-only by settings of its own; home's come back. */
+const ownSettings = async (
+  { runner }: OpenBox,
+  { source, target }: RestoreOptions,
+  names: ReadonlySet<string>,
+  emit: Emit,
+): Promise<void> => {
+  const home = runnerAt(HERE, emit)
+  for (const [property, usual] of [
+    ['canmount', 'on'],
+    ['readonly', 'off'],
+  ] as const)
+    for (const [name, value] of await runner.read(receivedProperty(source, property))) {
+      const here = target + name.slice(source.length)
+      if (names.has(here)) await home.act(setProperty(here, property, value === '-' ? usual : value))
+    }
+}
+
+/**
+ * Brings a dataset of the box and all below it to home, every snapshot, and looks that all of it is there. A restore that was
+ * interrupted goes on. It adds, and touches nothing that is at home, unless `overwrite` is said.
+ * Throws `refused` if the target holds something else, `config` if there is no such dataset or pool.
+ */
+export const restoreDatasets = async (
+  config: Config,
+  options: RestoreOptions,
+  passphrase: Secret,
+  emit: Emit,
+): Promise<RestoreReport> => {
+  const { source, target, overwrite } = options
+  const box = await prepareBox(config)
+  const home = runnerAt(HERE, emit)
+  const look = async () => targetSide(await home.read(listInventory(poolOf(target))), target)
+  await look()
+  return withLock(box.folder, () =>
+    withOpenBox(box, passphrase, emit, async (open) => {
+      const wanted = open.inventory.datasets.filter(({ name }) => isBelow(name, source))
+      if (!wanted.some(({ name }) => name === source))
+        throw new KnoxError('config', `the box has no dataset ${source}`, [
+          'knox restore --list shows what it has',
+        ])
+      const { resumable, partials } = await findPartials(open, options, emit)
+      const there = await look()
+      const plan = planBackup(wanted, there, { home: source, box: target }, partials)
+      checkPlan(plan, there, options)
+      let bytes = 0
+      for (const step of plan.steps) {
+        if (step.step === 'place') await home.act(createDataset(step.dataset))
+        else if (step.step === 'send') bytes += await take(open, step, resumable, overwrite, emit)
+      }
+      const unmet = unmetGoals(plan.goals, await look())
+      if (unmet.length > 0)
+        throw new KnoxError(
+          'verification',
+          `what was restored is not all at home: ${unmet.map(({ dataset }) => dataset).join(', ')}`,
+          ['run it again'],
+        )
+      await ownSettings(open, options, new Set(plan.goals.map(({ dataset }) => dataset)), emit)
+      const snapshots = plan.goals.reduce((sum, { guids }) => sum + guids.length, 0)
+      return { target, datasets: plan.goals.length, snapshots, bytes }
+    }),
+  )
+}
