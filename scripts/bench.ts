@@ -16,7 +16,7 @@ export const bench = defineCommand({
     const mib = knox.args.text('mib') ?? '1024'
     if (!/^[1-9][0-9]{0,4}$/.test(mib))
       throw new KnoxError('usage', `${JSON.stringify(mib)} is not a size in MiB`)
-    await bundle(['scripts/knox.ts', 'provision/lab/measure.ts'])
+    await bundle(['provision/lab/measure.ts'])
     const command = [
       'env',
       `KNOX_BENCH_MIB=${mib}`,

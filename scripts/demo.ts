@@ -15,7 +15,7 @@ export const demo = defineCommand({
     const { requireLab } = await import('../provision/lab/host.ts')
     await requireLab()
     const started = Date.now()
-    await bundle(['scripts/knox.ts', 'provision/lab/story.ts'])
+    await bundle(['provision/lab/story.ts'])
     knox.emit({ type: 'note', text: 'starting a virtual machine with a home and a box in it ...' })
     const command = ['node', '--no-deprecation', bundleOf('provision/lab/story.ts')]
     const exitCode = await runInGuest({ command, memoryMib: 4096, seconds: GUEST_SECONDS }, (line) =>

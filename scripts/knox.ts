@@ -11,6 +11,7 @@ const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   preview: async () => (await import('./preview.ts')).preview,
   snapback: async () => (await import('./snapback.ts')).snapback,
   restore: async () => (await import('./restore.ts')).restore,
+  rescue: async () => (await import('./rescue.ts')).rescue,
   status: async () => (await import('./status.ts')).status,
   demo: async () => (await import('./demo.ts')).demo,
   bench: async () => (await import('./bench.ts')).bench,

@@ -110,7 +110,7 @@ export const testFreebsd = defineCommand({
       try {
         const facts = { keys, host: HOST_SEEN_BY_GUEST, port: TUNNEL_PORT, disk }
         await writeFile(join(dir, 'box.json'), JSON.stringify(facts))
-        await bundle(['scripts/knox.ts', 'test/freebsd/suite.ts'])
+        await bundle(['test/freebsd/suite.ts'])
         const test = [process.execPath, '--no-deprecation', '--test', bundleOf('test/freebsd/suite.ts')]
         const command = ['env', `KNOX_REMOTE_BOX=${join(dir, 'box.json')}`, ...test]
         const exitCode = await runInGuest(

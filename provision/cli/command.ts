@@ -40,6 +40,8 @@ export interface Knox {
   /** reads and checks knox.yaml; throws `config` */
   readonly config: () => Promise<Config>
   readonly emit: Emit
+  /** aborted when the owner wants an end (Ctrl-C, a signal); a verb that only waits for that ends well */
+  readonly stopped: AbortSignal
   /** a result for stdout: text for people, or the value with --json */
   readonly result: (text: string, value: unknown) => void
   /** asks yes or no; --yes answers yes; throws `refused` where nobody can be asked */

@@ -95,6 +95,7 @@ const contextOf = (
   command: Command,
   words: readonly string[],
   terminal: Terminal,
+  stopped: AbortSignal,
 ): { knox: Knox; reporter: Reporter } => {
   const { values, positionals } = parseWords(command, words)
   const json = values.flag('json')
@@ -112,6 +113,7 @@ const contextOf = (
     interactive: terminal.interactive,
     config: () => loadConfig(values.text('config')),
     emit: reporter.emit,
+    stopped,
     result: (text, value) => terminal.stdout(json ? `${JSON.stringify(value)}\n` : `${text}\n`),
     confirm: async (question) => {
       if (values.flag('yes')) return
@@ -159,8 +161,12 @@ const stoppedError = () =>
   new KnoxError('interrupted', 'stopped', ['the box locks its disk by itself when the connection ends'])
 
 /** Runs a verb until it is done, or the owner wants an end: then all that it started is ended first. */
-const runUntilStopped = async <T>(terminal: Terminal, work: () => Promise<T>): Promise<T> => {
-  const [asked, done] = [new AbortController(), new AbortController()]
+const runUntilStopped = async <T>(
+  terminal: Terminal,
+  asked: AbortController,
+  work: () => Promise<T>,
+): Promise<T> => {
+  const done = new AbortController()
   let timer: NodeJS.Timeout | undefined
   const end = new Promise<never>((_resolve, reject) => {
     const giveUp = () => {
@@ -201,9 +207,10 @@ export const main = async (
       terminal.stdout(`${helpOf(command)}\n`)
       return EXIT_CODES.ok
     }
-    const context = contextOf(command, rest, terminal)
+    const asked = new AbortController()
+    const context = contextOf(command, rest, terminal, asked.signal)
     reporter = context.reporter
-    const ended = await runUntilStopped(terminal, () => command.run(context.knox))
+    const ended = await runUntilStopped(terminal, asked, () => command.run(context.knox))
     return EXIT_CODES[ended ?? 'ok']
   } catch (error) {
     reporter?.pause()

@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 
 /**
  * Bytes that must not be shown. Prints, inspects and serialises as its label;
- * only provision/system (stdin of a process, a 0600 file) and provision/keys reveal it.
+ * only provision/system (stdin of a process, a 0600 file) and whoever computes with it (keys, rescue) reveal it.
  */
 export class Secret {
   readonly label: string

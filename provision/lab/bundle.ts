@@ -11,14 +11,18 @@ export const BUNDLES = join(REPOSITORY, '.lab', 'bin')
 /** The file that an entry becomes. */
 export const bundleOf = (entry: string): string => join(BUNDLES, `${basename(entry, '.ts')}.mjs`)
 
+/** what runs in every guest: knox itself, and GELI's format for the box's geli */
+const ALWAYS = ['scripts/knox.ts', 'provision/lab/geli-block.ts']
+
 /**
- * Joins each entry with all it imports into one file: an emulated machine would need ten seconds
- * to translate and load the single ones. Returns the files.
+ * Joins each entry, and what runs in every guest, with all it imports into one file: an emulated machine would need ten seconds
+ * to translate and load the single ones.
  */
-export const bundle = async (entries: readonly string[]): Promise<readonly string[]> => {
+export const bundle = async (entries: readonly string[]): Promise<void> => {
+  const wanted = [...ALWAYS, ...entries]
   await mkdir(BUNDLES, { recursive: true })
   await build({
-    entryPoints: entries.map((entry) => join(REPOSITORY, entry)),
+    entryPoints: wanted.map((entry) => join(REPOSITORY, entry)),
     outdir: BUNDLES,
     outExtension: { '.js': '.mjs' },
     entryNames: '[name]',
@@ -34,5 +38,4 @@ export const bundle = async (entries: readonly string[]): Promise<readonly strin
     logLevel: 'warning',
     external: ['esbuild', 'tsx'],
   })
-  return entries.map(bundleOf)
 }

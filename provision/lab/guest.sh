@@ -22,7 +22,7 @@ cp "$run" /run/knox-command # before the host's /tmp is hidden
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /var/tmp
 stty -F /dev/ttyS1 raw -echo
-modprobe -a zfs dm-crypt dm-mod loop veth sch_netem
+modprobe -a zfs dm-crypt dm-mod loop veth nbd sch_netem
 sh /run/knox-command </dev/null >/dev/ttyS1 2>&1
 printf '\n%s %s\n' "$mark" "$?" >/dev/ttyS1
 sleep 0.2

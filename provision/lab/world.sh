@@ -36,7 +36,8 @@ home() {
 serve() {
   overlay=$1
   sed 's|^root:.*|root:*:0:0::/root:/usr/bin/tcsh|' /etc/passwd >"$dir/passwd"
-  mkdir -p /run/sshd
+  mkdir -p /run/sshd /run/knox-lab
+  ln -sf "$(command -v node)" "$here/../../.lab/bin/geli-block.mjs" /run/knox-lab/
   ip netns exec box unshare --mount --propagation private sh -euc '
     mount --bind "$1/etc/ssh" /etc/ssh
     mount --bind "$1/root" /root

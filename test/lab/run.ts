@@ -20,7 +20,7 @@ if (problem !== undefined) {
     .filter((name) => name.endsWith('.test.ts'))
     .sort()
   const tests = names.filter((name) => wanted.length === 0 || wanted.some((word) => name.startsWith(word)))
-  await bundle(['scripts/knox.ts', ...tests.map((name) => `test/lab/${name}`)])
+  await bundle(tests.map((name) => `test/lab/${name}`))
   const files = tests.map((name) => bundleOf(name))
   // one after another: the files share the guest's two processors and its pools' names
   const command = ['node', '--no-deprecation', '--test', '--test-concurrency=1', ...files]
