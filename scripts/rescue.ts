@@ -24,14 +24,14 @@ const info = async (knox: Knox, path: string): Promise<undefined> => {
 }
 
 const keysOf = async (knox: Knox): Promise<DiskKeys> => {
-  const key = knox.args.text('key')
+  const keyFiles = knox.args.texts('key')
   const asked = knox.args.flag('passphrase') || knox.args.text('passphrase-file') !== undefined
-  if (key === undefined && !asked)
+  if (keyFiles.length === 0 && !asked)
     throw new KnoxError('usage', 'the disk’s key is needed: --key FILE', [
       'geli.key in the key folder, or in the key backup',
     ])
   return {
-    keyFiles: key === undefined ? [] : [key],
+    keyFiles,
     passphrase: asked ? await knox.passphrase('passphrase of the disk') : undefined,
     metadataBackup: knox.args.text('metadata'),
   }
@@ -91,7 +91,12 @@ export const rescue = defineCommand({
   summary: 'open the box’s disk where there is no FreeBSD: look at it, serve it, decrypt it',
   positionals: 'info|serve|decrypt DISK',
   options: {
-    key: { type: 'string', value: 'FILE', help: 'the disk’s key: geli.key of the key folder' },
+    key: {
+      type: 'string',
+      multiple: true,
+      value: 'FILE',
+      help: 'the disk’s key: geli.key of the key folder; more than one in geli’s order',
+    },
     passphrase: { type: 'boolean', help: 'ask for a passphrase too (not for disks made by knox)' },
     'passphrase-file': { type: 'string', value: 'FILE', help: 'the same from a file, first line' },
     metadata: { type: 'string', value: 'FILE', help: 'backup of the metadata, if the disk’s own is damaged' },

@@ -27,6 +27,8 @@ export const COMMON_OPTIONS = {
 export interface Values {
   readonly flag: (name: string) => boolean
   readonly text: (name: string) => string | undefined
+  /** every value of an option that may be said more than once (`multiple`), in order */
+  readonly texts: (name: string) => readonly string[]
 }
 
 /** What a verb gets to work with. Only this touches the terminal. */
@@ -74,7 +76,11 @@ export const parseWords = (command: Command, words: readonly string[]): Parsed =
   const known = Object.fromEntries(
     Object.entries(options).map(([name, option]: [string, OptionSpec]) => [
       name,
-      { type: option.type, ...(option.short === undefined ? {} : { short: option.short }) },
+      {
+        type: option.type,
+        multiple: option.multiple === true,
+        ...(option.short === undefined ? {} : { short: option.short }),
+      },
     ]),
   )
   try {
@@ -86,6 +92,8 @@ export const parseWords = (command: Command, words: readonly string[]): Parsed =
       values: {
         flag: (name) => values[name] === true,
         text: (name) => (typeof values[name] === 'string' ? values[name] : undefined),
+        texts: (name) =>
+          Array.isArray(values[name]) ? values[name].filter((value) => typeof value === 'string') : [],
       },
     }
   } catch (error) {

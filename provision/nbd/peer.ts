@@ -11,40 +11,42 @@ export interface Peer {
   readonly destroy: () => void
 }
 
-/** Reads only what is asked for, so that a client that sends without end fills no memory. */
+/** Reads little more than what is asked for, so that a client that sends without end fills no memory. */
 export const peerOf = (socket: Socket): Peer => {
+  let chunks: Buffer[] = []
+  let have = 0
+  let wanted = 0
   let over = false
-  let stopped = false
-  /** told when no more comes: whoever waits for bytes, or for the kernel to take some */
-  const waiting = new Set<() => void>()
+  let wake: () => void = () => undefined
+
   const finish = () => {
     over = true
-    for (const wake of waiting) wake()
+    wake()
   }
+  socket.on('data', (chunk: Buffer) => {
+    chunks.push(chunk)
+    have += chunk.length
+    if (have < wanted) return
+    socket.pause()
+    wake()
+  })
   socket.on('error', finish).on('end', finish).on('close', finish)
-
-  const waitForMore = () =>
-    new Promise<void>((resolve) => {
-      const done = () => {
-        socket.off('readable', done)
-        waiting.delete(done)
-        resolve()
-      }
-      socket.on('readable', done)
-      waiting.add(done)
-    })
 
   return {
     take: async (length) => {
-      if (length === 0) return Buffer.alloc(0)
-      while (!stopped) {
-        const bytes = socket.read(length) as Buffer | null
-        // at the end of a stream read() gives what is left, which may be less
-        if (bytes !== null) return bytes.length === length ? bytes : undefined
-        if (over || socket.destroyed) return undefined
-        await waitForMore()
+      wanted = length
+      while (have < length && !over) {
+        await new Promise<void>((resolve) => {
+          wake = resolve
+          socket.resume()
+        })
       }
-      return undefined
+      if (have < length) return undefined
+      const all = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)
+      const rest = all.subarray(length)
+      chunks = rest.length === 0 ? [] : [rest]
+      have = rest.length
+      return all.subarray(0, length)
     },
     send: (...parts) =>
       new Promise((resolve) => {
@@ -61,7 +63,7 @@ export const peerOf = (socket: Socket): Peer => {
         socket.uncork()
       }),
     stopReading: () => {
-      stopped = true
+      socket.pause()
       finish()
     },
     destroy: () => socket.destroy(),
