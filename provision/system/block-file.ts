@@ -2,7 +2,6 @@ import { constants, type Stats } from 'node:fs'
 import { open, readFile, stat } from 'node:fs/promises'
 import type { BlockDevice } from '../core/block-device.ts'
 import { KnoxError } from '../core/errors.ts'
-import { run } from './process.ts'
 
 /** A disk or an image file as a block device. */
 export interface BlockFile extends BlockDevice {
@@ -21,6 +20,8 @@ const sysfsSize = async ({ rdev }: Stats): Promise<number> => {
 
 /** diskinfo(8) of FreeBSD: name, sector size, size in bytes, ... */
 const diskinfoSize = async (path: string): Promise<number> => {
+  // only FreeBSD needs it; who opens images only, does so without loading all of that
+  const { run } = await import('./process.ts')
   const { stdout } = await run(['diskinfo', path], { timeout: 60 })
   return Number(stdout.split('\t')[2])
 }
