@@ -33,7 +33,7 @@ const keepLast = (make: (keyno: number) => SectorTransforms) => {
 
 /**
  * Encrypts and decrypts the provider's sectors, any number at once; offset and length are multiples of the sector size.
- * The master keys must live as long as it does. Throws `platform` for an unsupported cipher.
+ * The master keys must live as long as it does: later sectors have other keys. Throws `platform` for an unsupported cipher.
  */
 export const sectorCipher = (metadata: Metadata, keys: MasterKeys): SectorTransforms => {
   const { version, sectorsize } = metadata

@@ -10,7 +10,7 @@ const DERIVED_SINCE = 5
 const DERIVED_FROM_DATA_KEY_SINCE = 7
 
 /** The number as GELI hashes it: 8 bytes, lowest first. */
-export const le64 = (value: number): Buffer => {
+const le64 = (value: number): Buffer => {
   const bytes = Buffer.alloc(8)
   bytes.writeBigUInt64LE(BigInt(value))
   return bytes

@@ -46,9 +46,20 @@ const layTweaks = (tweaks: DataView, firsts: DataView, sectorSize: number): void
   }
 }
 
-/** The compiler makes machine words of a BigUint64Array's elements, which no other loop over bytes gets. */
-const xorInto = (target: BigUint64Array, mask: BigUint64Array, length: number): void => {
-  for (let i = 0; i < length; i += 1) target[i] = (target[i] as bigint) ^ (mask[i] as bigint)
+/** The same memory in words of 64 bits, or a copy of it where it does not begin at one. */
+const wordsOf = (bytes: Buffer): BigUint64Array => {
+  const aligned = bytes.byteOffset % 8 === 0 ? bytes : new Uint8Array(bytes)
+  return new BigUint64Array(aligned.buffer, aligned.byteOffset, aligned.length / 8)
+}
+
+/** The compiler makes machine words of a BigUint64Array's elements, also of four in a row, as long as none has a name. */
+const xor = (target: BigUint64Array, source: BigUint64Array, mask: BigUint64Array): void => {
+  for (let i = 0; i < source.length; i += 4) {
+    target[i] = (source[i] as bigint) ^ (mask[i] as bigint)
+    target[i + 1] = (source[i + 1] as bigint) ^ (mask[i + 1] as bigint)
+    target[i + 2] = (source[i + 2] as bigint) ^ (mask[i + 2] as bigint)
+    target[i + 3] = (source[i + 3] as bigint) ^ (mask[i + 3] as bigint)
+  }
 }
 
 const plainEcb = <T extends Cipher | Decipher>(cipher: T): T => {
@@ -69,19 +80,22 @@ export const xtsTransforms = (key: Buffer, sectorSize: number): SectorTransforms
   const tweaks = Buffer.alloc(runBytes)
   const data = Buffer.alloc(runBytes)
   const tweakView = view(tweaks)
-  const tweakWords = new BigUint64Array(tweaks.buffer, tweaks.byteOffset, runBytes / 8)
-  const dataWords = new BigUint64Array(data.buffer, data.byteOffset, runBytes / 8)
+  const tweakWords = wordsOf(tweaks)
+  const dataWords = wordsOf(data)
 
   const over = (aes: Cipher | Decipher) => (source: Buffer, target: Buffer, offset: number) => {
     for (let start = 0; start < source.length; start += runBytes) {
       const length = Math.min(runBytes, source.length - start)
       const first = inputs.subarray(0, (length / sectorSize) * BLOCK)
       layTweaks(tweakView, view(tweaker.update(layInputs(first, offset + start, sectorSize))), sectorSize)
-      source.copy(data, 0, start, start + length)
-      xorInto(dataWords, tweakWords, length / 8)
-      aes.update(data.subarray(0, length)).copy(data)
-      xorInto(dataWords, tweakWords, length / 8)
-      data.copy(target, start, 0, length)
+      xor(dataWords, wordsOf(source.subarray(start, start + length)), tweakWords)
+      const done = wordsOf(aes.update(data.subarray(0, length)))
+      const part = target.subarray(start, start + length)
+      if (part.byteOffset % 8 === 0) xor(wordsOf(part), done, tweakWords)
+      else {
+        xor(done, done, tweakWords)
+        part.set(new Uint8Array(done.buffer, done.byteOffset, length))
+      }
     }
   }
   const wipe = () => {
