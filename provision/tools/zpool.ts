@@ -1,4 +1,4 @@
-import type { Change } from '../core/command.ts'
+import type { Change, Read } from '../core/command.ts'
 
 /** zpool(8) on the box, FreeBSD 10.2 and later. */
 
@@ -21,3 +21,24 @@ export const zpoolImport = (pool: string): Change => ({
 })
 
 export const zpoolExport = (pool: string): Change => ({ effect: 'change', argv: ['zpool', 'export', pool] })
+
+/**
+ * The imported pools, and the names below each in its `config` table: vdevs such as `mirror-0` and devices alike.
+ * FreeBSD: `zpool` alone would load the zfs module, so it is asked for first.
+ */
+export const poolMembers: Read<ReadonlyMap<string, readonly string[]>> = {
+  effect: 'read',
+  argv: ['/bin/sh', '-c', 'if kldstat -q -m zfs; then zpool status; fi'],
+  parse: (stdout) =>
+    new Map(
+      stdout
+        .split(/^ *pool: /m)
+        .slice(1)
+        .map((part) => {
+          const [pool = ''] = part.split('\n')
+          const [table = ''] = part.split(/^\s+NAME\s+STATE.*\n/m).slice(1)
+          const rows = table.split(/^errors:|^\s*$/m)[0] ?? ''
+          return [pool.trim(), rows.split('\n').flatMap((row) => row.trim().split(/\s+/)[0] || [])] as const
+        }),
+    ),
+}
