@@ -42,7 +42,7 @@ const decrypt = async (knox: Knox, path: string): Promise<undefined> => {
   if (to === undefined) throw new KnoxError('usage', 'where to? --to FILE')
   const keys = await keysOf(knox)
   const { size, written } = await withOpenDisk(path, keys, false, (disk) =>
-    decryptToFile(disk, to, knox.emit, knox.stopped),
+    decryptToFile(disk, to, knox.emit, knox.signal),
   )
   knox.result(
     `${to} is the decrypted disk: ${formatBytes(size)}, of which ${formatBytes(written)} are data\n` +
@@ -74,7 +74,7 @@ const serve = async (knox: Knox, path: string): Promise<undefined> => {
       ].join('\n'),
       { socket, writable, commands },
     )
-    await server.until(knox.stopped)
+    await server.until(knox.signal)
   })
   return undefined
 }

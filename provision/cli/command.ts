@@ -42,12 +42,16 @@ export interface Knox {
   /** reads and checks knox.yaml; throws `config` */
   readonly config: () => Promise<Config>
   readonly emit: Emit
-  /** aborted when the owner wants an end (Ctrl-C, a signal); a verb that only waits for that ends well */
-  readonly stopped: AbortSignal
   /** a result for stdout: text for people, or the value with --json */
   readonly result: (text: string, value: unknown) => void
   /** asks yes or no; --yes answers yes; throws `refused` where nobody can be asked */
   readonly confirm: (question: string) => Promise<void>
+  /** asks to type one of these words, in any case; else as `confirm` */
+  readonly confirmTyped: (question: string, words: readonly string[]) => Promise<void>
+  /** aborts when the owner wants an end; what works without processes of its own must look at it */
+  readonly signal: AbortSignal
+  /** what is to be said, instead of the usual, if the owner ends the run from now on */
+  readonly whenStopped: (hints: readonly string[]) => void
   /** a passphrase from --passphrase-file or the terminal, there typed twice if `twice` */
   readonly passphrase: (question: string, options?: { readonly twice?: boolean }) => Promise<Secret>
 }

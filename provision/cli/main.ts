@@ -3,7 +3,7 @@ import { printable } from '../core/names.ts'
 import { loadConfig } from '../system/config-file.ts'
 import { stopProcesses } from '../system/process.ts'
 import { helpOf, parseWords, type Command, type Knox } from './command.ts'
-import { askConfirm, askPassphrase, readPassphraseFile } from './prompts.ts'
+import { askConfirm, askPassphrase, askText, readPassphraseFile } from './prompts.ts'
 import { reporterFor, type Reporter } from './reporter.ts'
 
 /** What main needs of the process; tests give their own. */
@@ -91,11 +91,17 @@ const overview = (commands: readonly Command[]): string =>
     exitCodeTable(),
   ].join('\n')
 
+/** The owner's wish for an end, and what to say then. */
+interface Ending {
+  readonly asked: AbortController
+  hints: readonly string[]
+}
+
 const contextOf = (
   command: Command,
   words: readonly string[],
   terminal: Terminal,
-  stopped: AbortSignal,
+  ending: Ending,
 ): { knox: Knox; reporter: Reporter } => {
   const { values, positionals } = parseWords(command, words)
   const json = values.flag('json')
@@ -113,13 +119,24 @@ const contextOf = (
     interactive: terminal.interactive,
     config: () => loadConfig(values.text('config')),
     emit: reporter.emit,
-    stopped,
     result: (text, value) => terminal.stdout(json ? `${JSON.stringify(value)}\n` : `${text}\n`),
     confirm: async (question) => {
       if (values.flag('yes')) return
       if (!terminal.interactive) throw nobody(question)
       reporter.pause()
       if (!(await askConfirm(question))) throw new KnoxError('refused', 'not confirmed, nothing was changed')
+    },
+    confirmTyped: async (question, accepted) => {
+      if (values.flag('yes')) return
+      if (!terminal.interactive) throw nobody(question)
+      reporter.pause()
+      const typed = (await askText(question)).trim().toLowerCase()
+      if (!accepted.some((word) => word.toLowerCase() === typed))
+        throw new KnoxError('refused', 'not confirmed, nothing was changed')
+    },
+    signal: ending.asked.signal,
+    whenStopped: (hints) => {
+      ending.hints = hints
     },
     passphrase: async (question, options) => {
       const file = values.text('passphrase-file')
@@ -157,16 +174,13 @@ const reportError = (error: unknown, json: boolean, terminal: Terminal) => {
 /** milliseconds for the work to let go of its locks and temporary files, once its processes are gone */
 const TIDY_TIME = 2000
 
-const stoppedError = () =>
-  new KnoxError('interrupted', 'stopped', ['the box locks its disk by itself when the connection ends'])
+const STOPPED_HINT = 'the box locks its disk by itself when the connection ends'
 
 /** Runs a verb until it is done, or the owner wants an end: then all that it started is ended first. */
-const runUntilStopped = async <T>(
-  terminal: Terminal,
-  asked: AbortController,
-  work: () => Promise<T>,
-): Promise<T> => {
+const runUntilStopped = async <T>(terminal: Terminal, ending: Ending, work: () => Promise<T>): Promise<T> => {
+  const { asked } = ending
   const done = new AbortController()
+  const stoppedError = () => new KnoxError('interrupted', 'stopped', ending.hints)
   let timer: NodeJS.Timeout | undefined
   const end = new Promise<never>((_resolve, reject) => {
     const giveUp = () => {
@@ -207,10 +221,10 @@ export const main = async (
       terminal.stdout(`${helpOf(command)}\n`)
       return EXIT_CODES.ok
     }
-    const asked = new AbortController()
-    const context = contextOf(command, rest, terminal, asked.signal)
+    const ending = { asked: new AbortController(), hints: [STOPPED_HINT] }
+    const context = contextOf(command, rest, terminal, ending)
     reporter = context.reporter
-    const ended = await runUntilStopped(terminal, asked, () => command.run(context.knox))
+    const ended = await runUntilStopped(terminal, ending, () => command.run(context.knox))
     return EXIT_CODES[ended ?? 'ok']
   } catch (error) {
     reporter?.pause()

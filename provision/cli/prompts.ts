@@ -21,6 +21,16 @@ export const askConfirm = async (question: string): Promise<boolean> => {
   return Boolean(answer.yes)
 }
 
+/** Asks for a line of text at the terminal. */
+export const askText = async (question: string): Promise<string> => {
+  const answer = await (
+    await prompts()
+  )
+    .prompt([{ type: 'input', name: 'text', message: question }])
+    .catch(interrupted)
+  return String(answer.text)
+}
+
 const askPassword = async (question: string): Promise<string> => {
   const answer = await (
     await prompts()

@@ -234,6 +234,26 @@ export const openChannel = (argv: readonly string[]): Channel => {
   }
 }
 
+export interface Source {
+  /** what it writes to stdout; nobody reading holds it back */
+  readonly output: AsyncIterable<Buffer>
+  /** Resolves when it has ended and its output was read or given up. */
+  readonly ended: Promise<Result>
+  kill(): void
+}
+
+/** Starts a program whose output is wanted as bytes, such as `xz -dc`. For `zfs send` there is `openChannel().feed`. */
+export const openSource = (argv: readonly string[]): Source => {
+  refuseIfStopping()
+  const [file = '', ...args] = argv
+  const child = track(spawn(file, args, { env: environment(), stdio: ['ignore', 'pipe', 'pipe'] }))
+  const kill = () => {
+    child.stdout.destroy()
+    stop(child)
+  }
+  return { output: child.stdout, ended: ended(argv, child), kill }
+}
+
 /** Runs argv on the owner's terminal, for programs that ask by themselves. Resolves with its exit code. */
 export const runOnTerminal = (argv: readonly string[]): Promise<number | null> =>
   new Promise((resolve) => {
