@@ -5,6 +5,7 @@ import { main, processTerminal } from '../provision/cli/main.ts'
 const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   keys: async () => (await import('./keys.ts')).keys,
   render: async () => (await import('./render.ts')).render,
+  flash: async () => (await import('./flash.ts')).flash,
   'prepare-disk': async () => (await import('./prepare-disk.ts')).prepareDisk,
   backup: async () => (await import('./backup.ts')).backup,
   snapshot: async () => (await import('./snapshot.ts')).snapshot,

@@ -1,0 +1,120 @@
+import { open, stat, type FileHandle } from 'node:fs/promises'
+import type { Runner } from '../core/command.ts'
+import { KnoxError } from '../core/errors.ts'
+import { openSource } from '../system/process.ts'
+import { failureOf } from '../system/runner.ts'
+import { xzUnpack, xzUnpackedBytes } from '../tools/xz.ts'
+import { CHUNK, inChunks } from './chunks.ts'
+
+/** An image file as it will stand on a drive. */
+export interface ImageSource {
+  readonly path: string
+  /** unpacked, in bytes */
+  readonly bytes: number
+  /** The image from its beginning in chunks of 4 MiB. Throws `verification` if it is damaged or ends too early. */
+  readonly chunks: () => AsyncGenerator<Buffer>
+}
+
+const noImage = (message: string, hint: string) =>
+  new KnoxError('config', message, [hint, 'nothing was changed'])
+
+/** Up to `length` bytes; fewer only at the end of the file. */
+const readAt = async (file: FileHandle, offset: number, length: number): Promise<Buffer> => {
+  const data = Buffer.allocUnsafe(length)
+  let filled = 0
+  for (let last = 1; last > 0 && filled < length; filled += last)
+    last = (await file.read(data, filled, length - filled, offset + filled)).bytesRead
+  return data.subarray(0, filled)
+}
+
+const endsEarly = (path: string, offset: number) =>
+  new KnoxError('verification', `the image ends at byte ${offset}, earlier than it should: ${path}`, [
+    'it was changed or cut off: build or fetch it again',
+  ])
+
+async function* plainChunks(path: string, bytes: number): AsyncGenerator<Buffer> {
+  const file = await open(path)
+  try {
+    for (let offset = 0; offset < bytes;) {
+      const chunk = await readAt(file, offset, Math.min(CHUNK, bytes - offset))
+      // a short read in the middle would shift nothing: the next one starts where it ended
+      if (chunk.length === 0) throw endsEarly(path, offset)
+      yield chunk
+      offset += chunk.length
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+async function* unpackedChunks(path: string, bytes: number): AsyncGenerator<Buffer> {
+  const source = openSource(xzUnpack(path))
+  let offset = 0
+  try {
+    for await (const chunk of inChunks(source.output, CHUNK)) {
+      offset += chunk.length
+      // the end of the output may come before it is known that xz failed
+      if (offset > bytes) break
+      yield chunk
+    }
+    const result = await source.ended
+    if (result.exitCode === 127) throw failureOf(result, [])
+    if (result.exitCode !== 0)
+      throw new KnoxError(
+        'verification',
+        `the image is damaged: xz gave up after ${offset} bytes of ${path}`,
+        [`it said: ${result.stderr.trim()}`, 'build or fetch it again'],
+      )
+    if (offset !== bytes) throw endsEarly(path, offset)
+  } finally {
+    source.kill()
+  }
+}
+
+const XZ = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00])
+const OTHERS: readonly (readonly [string, Buffer, string])[] = [
+  ['gzip', Buffer.from([0x1f, 0x8b]), 'gunzip'],
+  ['bzip2', Buffer.from('BZh'), 'bunzip2'],
+  ['zip', Buffer.from('PK\u0003\u0004', 'latin1'), 'unzip'],
+  ['zstd', Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), 'unzstd'],
+]
+
+/** every partition table that a PC or a Raspberry Pi starts from has this at its first sector's end */
+const hasBootSignature = (first: Buffer): boolean => first.readUInt16LE(510) === 0xaa55
+
+const checkBeginning = (path: string, first: Buffer): void => {
+  if (first.length < 512 || !hasBootSignature(first))
+    throw noImage(
+      `this is no disk image: ${path}`,
+      'an image begins with a partition table (55 aa at the end of its first sector)',
+    )
+}
+
+/**
+ * Opens an image, plain or .xz, and looks at its beginning; nothing stays open. Throws `config` if it is missing, cut
+ * off, or no disk image.
+ */
+export const openImage = async (path: string, runner: Runner): Promise<ImageSource> => {
+  const info = await stat(path).catch(() => undefined)
+  if (info === undefined)
+    throw noImage(`there is no image ${path}`, 'give the path of an .img or .img.xz file')
+  if (!info.isFile()) throw noImage(`${path} is not a file`, 'give the path of an .img or .img.xz file')
+  const file = await open(path).catch((error: unknown) => {
+    throw noImage(`the image cannot be read: ${path}`, error instanceof Error ? error.message : '')
+  })
+  const start = await readAt(file, 0, 8).finally(() => file.close())
+  const other = OTHERS.find(([, magic]) => start.subarray(0, magic.length).equals(magic))
+  if (other !== undefined) throw noImage(`${path} is packed with ${other[0]}`, `unpack it first: ${other[2]}`)
+  const isPacked = start.subarray(0, XZ.length).equals(XZ)
+  const bytes = isPacked ? await runner.read(xzUnpackedBytes(path)) : info.size
+  const image = {
+    path,
+    bytes,
+    chunks: () => (isPacked ? unpackedChunks(path, bytes) : plainChunks(path, bytes)),
+  }
+  for await (const first of image.chunks()) {
+    checkBeginning(path, first)
+    return image
+  }
+  throw noImage(`the image is empty: ${path}`, 'build or fetch it again')
+}
