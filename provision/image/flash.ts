@@ -1,6 +1,6 @@
 import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
-import { CHUNK, isZero, placesOn } from './chunks.ts'
+import { BLOCK, CHUNK, isZero, placesOn } from './chunks.ts'
 import { readDrive } from './drive-io.ts'
 import type { OpenDrive } from './open-drive.ts'
 import { readBack } from './read-back.ts'
@@ -27,21 +27,23 @@ export interface FlashOptions {
   readonly name: string
   readonly emit: Emit
   readonly signal: AbortSignal
+  /** bytes of zeros that are worth a gap between two writes; another in tests only */
+  readonly block?: number
 }
 
 const SAMPLES = 64
-const SAMPLE = 64 * 1024
 
 /**
  * Whether most of the place for the image is zeros already, by samples. Then blocks of zeros are left out; on a drive
  * in use it is quicker to write them than to read that they are none, write them, and read all a second time.
  */
-const looksBlank = async (drive: OpenDrive, bytes: number): Promise<boolean> => {
+const looksBlank = async (drive: OpenDrive, bytes: number, block: number): Promise<boolean> => {
+  const length = block / 4
   let blank = 0
   for (let sample = 0; sample < SAMPLES; sample += 1) {
     const at = Math.floor((bytes * (sample + 0.5)) / SAMPLES)
     const offset = at - (at % drive.sectorBytes)
-    if (isZero(await readDrive(drive, offset, Math.min(SAMPLE, drive.size - offset)))) blank += 1
+    if (isZero(await readDrive(drive, offset, Math.min(length, drive.size - offset)))) blank += 1
   }
   return blank > SAMPLES / 2
 }
@@ -85,8 +87,9 @@ const condemned = async (drive: OpenDrive, name: string, wrongAt: number): Promi
  * `interrupted`; the drive has no partition table then.
  */
 export const flashImage = async (options: FlashOptions): Promise<Flashed> => {
-  const { image, drive, name, emit, signal } = options
-  const skippedZeros = await looksBlank(drive, image.bytes)
+  const { image, drive, name, emit, signal, block = BLOCK } = options
+  const skippedZeros = await looksBlank(drive, image.bytes, block)
+  const skippedBlock = skippedZeros ? block : undefined
 
   const places = () => placesOn(drive, image.chunks())
 
@@ -95,7 +98,7 @@ export const flashImage = async (options: FlashOptions): Promise<Flashed> => {
   const tellWritten = progressOf(emit, 'written')
   await writeImage(drive, {
     places: places(),
-    skipZeros: skippedZeros,
+    skippedBlock,
     signal,
     onBytes: (bytes) => tellWritten(Math.min(bytes, image.bytes), image.bytes),
   }).catch((error: unknown) => {
@@ -109,6 +112,7 @@ export const flashImage = async (options: FlashOptions): Promise<Flashed> => {
   const tellRead = progressOf(emit, 'read back')
   const { wrongAt, clearedBytes } = await readBack(drive, {
     places,
+    skippedBlock,
     signal,
     onBytes: (bytes, pass) =>
       tellRead(Math.min(bytes, image.bytes) + (pass - 1) * image.bytes, pass * image.bytes),

@@ -1,10 +1,12 @@
-import { BLOCK, isZero, splitZeros, zerosOf, type Place } from './chunks.ts'
+import { isZero, splitZeros, zerosOf, type Place } from './chunks.ts'
 import { checkStopped, flushDrive, readDrive, writeDrive } from './drive-io.ts'
 import type { OpenDrive } from './open-drive.ts'
 
 export interface ReadBackOptions {
   /** what belongs on the drive, from the beginning; called once for every reading */
   readonly places: () => AsyncIterable<Place>
+  /** zeros were left out in the writing, in blocks of this many bytes; undefined if all was written */
+  readonly skippedBlock: number | undefined
   readonly signal: AbortSignal
   /** hears where on the drive it is, and in which reading */
   readonly onBytes: (bytes: number, reading: number) => void
@@ -29,17 +31,15 @@ const firstDifference = (one: Buffer, other: Buffer): number => {
   return from
 }
 
-/** Reads every place once, the next one while this one is looked at. `mend` writes zeros where zeros belong. */
-const readOnce = async (
-  drive: OpenDrive,
-  places: AsyncIterable<Place>,
-  mend: boolean,
-  { signal, onBytes }: { readonly signal: AbortSignal; readonly onBytes: (bytes: number) => void },
-): Promise<ReadBack> => {
+/** Reads every place once, the next one while this one is looked at; the first time writes the zeros that were left out. */
+const readOnce = async (drive: OpenDrive, reading: 1 | 2, options: ReadBackOptions): Promise<ReadBack> => {
+  const { skippedBlock, signal, onBytes } = options
   let clearedBytes = 0
   const look = async ({ offset, data }: Place, found: Buffer): Promise<number | undefined> => {
     if (found.equals(data)) return undefined
-    const dirty = mend ? splitZeros(data, BLOCK).zeros : []
+    // the first place is always written whole
+    const mayBeDirty = reading === 1 && skippedBlock !== undefined && offset > 0
+    const dirty = mayBeDirty ? splitZeros(data, skippedBlock).zeros : []
     for (const { from, to } of dirty.filter((range) => !isZero(found.subarray(range.from, range.to)))) {
       await writeDrive(drive, offset + from, zerosOf(to - from))
       found.fill(0, from, to)
@@ -53,10 +53,10 @@ const readOnce = async (
     const { place, found } = last
     last = undefined
     const wrongAt = await look(place, await found)
-    onBytes(place.offset + place.data.length)
+    onBytes(place.offset + place.data.length, reading)
     return wrongAt
   }
-  for await (const place of places) {
+  for await (const place of options.places()) {
     checkStopped(signal)
     const found = readDrive(drive, place.offset, place.data.length)
     found.catch(() => undefined) // it is awaited in its turn, if that comes
@@ -76,10 +76,9 @@ const readOnce = async (
  * Throws `disk` and `interrupted`, and what the places throw.
  */
 export const readBack = async (drive: OpenDrive, options: ReadBackOptions): Promise<ReadBack> => {
-  const { places, signal, onBytes } = options
-  const first = await readOnce(drive, places(), true, { signal, onBytes: (bytes) => onBytes(bytes, 1) })
+  const first = await readOnce(drive, 1, options)
   if (first.wrongAt !== undefined || first.clearedBytes === 0) return first
   await flushDrive(drive)
-  const second = await readOnce(drive, places(), false, { signal, onBytes: (bytes) => onBytes(bytes, 2) })
+  const second = await readOnce(drive, 2, options)
   return { wrongAt: second.wrongAt, clearedBytes: first.clearedBytes }
 }

@@ -1,11 +1,11 @@
-import { BLOCK, splitZeros, zerosOf, type Place } from './chunks.ts'
+import { splitZeros, zerosOf, type Place, type Range } from './chunks.ts'
 import { checkStopped, flushDrive, writeDrive } from './drive-io.ts'
 import type { OpenDrive } from './open-drive.ts'
 
 export interface WriteOptions {
   readonly places: AsyncIterable<Place>
-  /** leave out blocks of zeros; the reading back writes those that were none on the drive */
-  readonly skipZeros: boolean
+  /** leave out blocks of zeros of this many bytes, for the reading back to see to; undefined writes all */
+  readonly skippedBlock: number | undefined
   readonly signal: AbortSignal
   /** hears where on the drive it is */
   readonly onBytes: (bytes: number) => void
@@ -43,13 +43,16 @@ const writerOf = (drive: OpenDrive) => {
   }
 }
 
+const stretchesOf = (data: Buffer, skippedBlock: number | undefined): readonly Range[] =>
+  skippedBlock === undefined ? [{ from: 0, to: data.length }] : splitZeros(data, skippedBlock).data
+
 /**
  * Writes what belongs on a drive so that one with half of it does not look like one with all of it: the first place,
  * which has the partition table, is zeroed at the beginning and written at the very end. Throws `disk`, `interrupted`,
  * or what the places throw; then the first place is zeros, or nothing was written yet.
  */
 export const writeImage = async (drive: OpenDrive, options: WriteOptions): Promise<void> => {
-  const { skipZeros, signal, onBytes } = options
+  const { skippedBlock, signal, onBytes } = options
   const writer = writerOf(drive)
   let head: Place | undefined
   try {
@@ -58,7 +61,7 @@ export const writeImage = async (drive: OpenDrive, options: WriteOptions): Promi
       const { offset, data } = place
       if (head === undefined) await clearHead(drive, (head = place).data.length)
       else
-        for (const { from, to } of skipZeros ? splitZeros(data, BLOCK).data : [{ from: 0, to: data.length }])
+        for (const { from, to } of stretchesOf(data, skippedBlock))
           await writer.write(offset + from, data.subarray(from, to))
       onBytes(offset + data.length)
     }

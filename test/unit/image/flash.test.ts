@@ -1,0 +1,316 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import fc from 'fast-check'
+import { KnoxError } from '../../../provision/core/errors.ts'
+import type { Event } from '../../../provision/core/events.ts'
+import { TAIL } from '../../../provision/image/chunks.ts'
+import { flashImage, type Flashed } from '../../../provision/image/flash.ts'
+import { knoxError, thrownBy } from '../../support/expect.ts'
+import { fakeDrive, systemError, type FakeDrive, type Faults } from '../../support/fake-drive.ts'
+
+const SECTOR = 64
+const BLOCK = 2 * SECTOR
+
+interface Case {
+  readonly image: Buffer
+  readonly chunk: number
+  /** what was on the drive before */
+  readonly prior: Buffer
+}
+
+const filled = (kind: number, length: number): Buffer =>
+  Buffer.from(Array.from({ length }, (_, at) => (kind === 0 ? 0 : ((at * 31 + kind) % 255) + 1)))
+
+/** Runs of zeros and of bytes that are none, so that both whole blocks and parts of them occur. */
+const content = (most: number) =>
+  fc
+    .array(fc.tuple(fc.integer({ min: 0, max: 3 }), fc.integer({ min: 1, max: 3 * BLOCK })), {
+      minLength: 1,
+      maxLength: most,
+    })
+    .map((runs) => Buffer.concat(runs.map(([kind, length]) => filled(kind, length))))
+
+const cases: fc.Arbitrary<Case> = fc
+  .record({
+    image: content(12),
+    chunk: fc.integer({ min: 1, max: 6 }).map((sectors) => sectors * SECTOR),
+    before: content(12),
+    blank: fc.boolean(),
+    more: fc.integer({ min: 0, max: 40 }),
+  })
+  .map(({ image, chunk, before, blank, more }) => {
+    const prior = Buffer.alloc((Math.ceil(image.length / SECTOR) + more) * SECTOR)
+    if (!blank) for (let at = 0; at < prior.length; at += before.length) before.copy(prior, at)
+    // a stain on a drive that looks blank
+    else before.copy(prior, Math.floor(prior.length / 2), 0, BLOCK)
+    return { image, chunk, prior }
+  })
+
+async function* chunksOf(image: Buffer, chunk: number): AsyncGenerator<Buffer> {
+  for (let at = 0; at < image.length; at += chunk) yield await Promise.resolve(image.subarray(at, at + chunk))
+}
+
+const flash = (
+  drive: FakeDrive,
+  { image, chunk }: Case,
+  more: { signal?: AbortSignal; emit?: (event: Event) => void } = {},
+) =>
+  flashImage({
+    image: { bytes: image.length, chunks: () => chunksOf(image, chunk) },
+    drive,
+    name: '/dev/fake',
+    emit: more.emit ?? (() => undefined),
+    signal: more.signal ?? new AbortController().signal,
+    block: BLOCK,
+  })
+
+/** What the whole drive has to be afterwards. */
+const wanted = ({ image, prior }: Case): Buffer => {
+  const all = Buffer.from(prior)
+  const end = Math.ceil(image.length / SECTOR) * SECTOR
+  all.fill(0, 0, end)
+  image.copy(all)
+  return all.fill(0, Math.max(end, prior.length - TAIL))
+}
+
+const driveOf = ({ prior }: Case, faults: Faults = {}) => fakeDrive(Buffer.from(prior), SECTOR, faults)
+
+/** Runs; what it returned or threw. */
+const outcome = async (work: Promise<Flashed>): Promise<Flashed | KnoxError> => {
+  try {
+    return await work
+  } catch (error) {
+    if (error instanceof KnoxError) return error
+    throw error
+  }
+}
+
+/**
+ * Where the first chunk of the image is on a drive, all data of the image are: the drive may look finished only then.
+ * An image whose first chunk is zeros looks like nothing anyway.
+ */
+const looksRight = (drive: FakeDrive, { image, chunk, prior }: Case): boolean => {
+  const head = image.subarray(0, chunk)
+  if (drive.content.equals(prior) || !drive.content.subarray(0, head.length).equals(head)) return true
+  return (
+    head.every((byte) => byte === 0) || image.every((byte, at) => byte === 0 || drive.content[at] === byte)
+  )
+}
+
+const hasHead = (drive: FakeDrive, { image, chunk }: Case): boolean =>
+  drive.content.subarray(0, Math.min(chunk, image.length)).some((byte) => byte !== 0)
+
+describe('flashing', () => {
+  test('leaves the image on the drive, and zeros where old labels may be, whatever was there', async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, async (one) => {
+        const drive = driveOf(one)
+        await flash(drive, one)
+        assert.ok(drive.content.equals(wanted(one)))
+        assert.ok(drive.busiest() <= 2)
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  test('does not write zeros on a blank drive', async () => {
+    const image = Buffer.concat([
+      filled(1, 4 * BLOCK),
+      filled(0, 100 * BLOCK),
+      filled(2, BLOCK),
+      filled(0, 95 * BLOCK),
+    ])
+    const one = { image, chunk: 4 * BLOCK, prior: Buffer.alloc(image.length) }
+    const drive = driveOf(one)
+    const { skippedZeros, clearedBytes } = await flash(drive, one)
+    assert.deepEqual([skippedZeros, clearedBytes], [true, 0])
+    // the head is taken away at first, and comes back when all else is safe on the drive
+    assert.deepEqual(drive.log, [
+      ...[`write 0 ${4 * BLOCK}`, 'flush'],
+      ...[`write ${104 * BLOCK} ${BLOCK}`, 'flush'],
+      ...[`write 0 ${4 * BLOCK}`, 'flush'],
+    ])
+  })
+
+  test('writes zeros that were left out and were none, then reads all once more', async () => {
+    const image = Buffer.concat([filled(1, 4 * BLOCK), filled(0, 100 * BLOCK)])
+    const one = { image, chunk: 4 * BLOCK, prior: Buffer.alloc(image.length) }
+    one.prior[60 * BLOCK + 5] = 7
+    const drive = driveOf(one)
+    const events: Event[] = []
+    const { skippedZeros, clearedBytes } = await flash(drive, one, { emit: (event) => events.push(event) })
+    assert.ok(skippedZeros && clearedBytes >= BLOCK)
+    assert.ok(drive.content.equals(image))
+    assert.deepEqual(
+      events.filter(({ type }) => type !== 'progress').map((event) => ('title' in event ? event.title : '')),
+      [
+        'writing /dev/fake',
+        '/dev/fake is written',
+        'reading /dev/fake back',
+        '/dev/fake was read back and is right',
+      ],
+    )
+  })
+
+  test('on a drive full of old data writes all at once', async () => {
+    const image = Buffer.concat([filled(1, 4 * BLOCK), filled(0, 100 * BLOCK)])
+    const one = { image, chunk: 4 * BLOCK, prior: filled(3, image.length) }
+    const { skippedZeros, clearedBytes } = await flash(driveOf(one), one)
+    assert.deepEqual([skippedZeros, clearedBytes], [false, 0])
+  })
+})
+
+describe('a drive that lies', () => {
+  test('by dropping writes is never taken for right, and does not keep a partition table', async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, fc.integer({ min: 1, max: 40 }), fc.boolean(), async (one, first, forever) => {
+        const keeps = (write: number) => (forever ? write < first : write !== first)
+        const drive = driveOf(one, { keeps })
+        const ended = await outcome(flash(drive, one))
+        if (!(ended instanceof KnoxError)) {
+          assert.ok(drive.content.equals(wanted(one)))
+          return
+        }
+        assert.equal(ended.code, 'verification')
+        assert.match(ended.message, /^byte \d+ of \/dev\/fake is not what was written there$/)
+        if (!forever) assert.ok(!hasHead(drive, one))
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  test('is told by the first byte that is wrong', async () => {
+    const image = filled(1, 20 * BLOCK)
+    for (const at of [0, 1, 5 * BLOCK, 13 * BLOCK + 77, image.length - 1]) {
+      const one = { image, chunk: 4 * BLOCK, prior: filled(2, image.length) }
+      const drive = driveOf(one)
+      const read = async (offset: number, length: number) => {
+        const data = await fakeRead(offset, length)
+        if (offset <= at && at < offset + length) data[at - offset] = (data[at - offset] ?? 0) ^ 0x10
+        return data
+      }
+      const fakeRead = drive.read
+      const error = await thrownBy(() => flash({ ...drive, read }, one))
+      assert.ok(knoxError('verification', new RegExp(`^byte ${at} of`))(error))
+      assert.ok(drive.content.subarray(0, image.length).every((byte) => byte === 0))
+    }
+  })
+
+  test('about its size, so that far bytes land on near ones, is never taken for right', async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, fc.double({ min: 0.1, max: 0.95, noNaN: true }), async (one, share) => {
+        const real = Math.max(Math.floor((one.prior.length * share) / SECTOR), 1) * SECTOR
+        const drive = driveOf(one, { place: (offset) => offset % real })
+        const ended = await outcome(flash(drive, one))
+        if (ended instanceof KnoxError) assert.equal(ended.code, 'verification')
+        else assert.ok((await drive.read(0, one.image.length)).equals(one.image))
+      }),
+      { numRuns: 300 },
+    )
+  })
+})
+
+describe('a drive that is pulled out or fails', () => {
+  test('at any moment is an error of the drive that says so, and nothing looks finished', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        cases,
+        fc.integer({ min: 1, max: 200 }),
+        fc.constantFrom('EIO', 'ENXIO', 'ENODEV'),
+        fc.boolean(),
+        async (one, last, code, forever) => {
+          const before = (operation: number) => {
+            if (forever ? operation >= last : operation === last) throw systemError(code)
+          }
+          const drive = driveOf(one, { before })
+          const ended = await outcome(flash(drive, one))
+          if (!(ended instanceof KnoxError)) {
+            assert.ok(drive.content.equals(wanted(one)))
+            return
+          }
+          assert.equal(ended.code, 'disk')
+          assert.match(ended.message, new RegExp(`^the drive stopped .* \\(${code}\\)$`))
+          assert.ok(looksRight(drive, one))
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+
+  test('a failed write ends it there: no other is started', async () => {
+    const image = filled(1, 100 * BLOCK)
+    const one = { image, chunk: BLOCK, prior: filled(2, image.length) }
+    const drive = driveOf(one)
+    let tried = 0
+    const write = (offset: number, data: Buffer) => {
+      tried += 1
+      return offset === 50 * BLOCK ? Promise.reject(systemError('EIO')) : drive.write(offset, data)
+    }
+    const error = await thrownBy(() => flash({ ...drive, write }, one))
+    assert.ok(knoxError('disk', new RegExp(`stopped writing at byte ${50 * BLOCK} \\(EIO\\)`))(error))
+    assert.ok(tried <= 54, String(tried))
+  })
+})
+
+describe('an owner who wants an end', () => {
+  test('gets it at any moment, and nothing looks finished', async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, fc.integer({ min: 1, max: 120 }), async (one, moment) => {
+        const stop = new AbortController()
+        const drive = driveOf(one, {
+          before: (operation) => (operation === moment ? stop.abort() : undefined),
+        })
+        const ended = await outcome(flash(drive, one, { signal: stop.signal }))
+        if (!(ended instanceof KnoxError)) {
+          assert.ok(drive.content.equals(wanted(one)))
+          return
+        }
+        assert.equal(ended.code, 'interrupted')
+        assert.ok(looksRight(drive, one))
+      }),
+      { numRuns: 200 },
+    )
+  })
+})
+
+describe('an image that changes or breaks while it is written', () => {
+  const image = filled(1, 20 * BLOCK)
+  const one = { image, chunk: 4 * BLOCK, prior: filled(2, image.length) }
+
+  const flashOf = (drive: FakeDrive, chunks: () => AsyncGenerator<Buffer>) =>
+    flashImage({
+      image: { bytes: image.length, chunks },
+      drive,
+      name: '/dev/fake',
+      emit: () => undefined,
+      signal: new AbortController().signal,
+      block: BLOCK,
+    })
+
+  test('damaged in the middle: says so, and that the drive is not complete', async () => {
+    const drive = driveOf(one)
+    const error = await thrownBy(() =>
+      flashOf(drive, async function* () {
+        yield* chunksOf(image.subarray(0, 12 * BLOCK), one.chunk)
+        throw new KnoxError('verification', 'the image is damaged', ['fetch it again'])
+      }),
+    )
+    assert.ok(
+      knoxError('verification', /the image is damaged\nfetch it again\n\/dev\/fake is not complete/)(error),
+    )
+    assert.ok(!hasHead(drive, one))
+  })
+
+  test('another one when it is read again', async () => {
+    let times = 0
+    const error = await thrownBy(() =>
+      flashOf(driveOf(one), () => {
+        times += 1
+        const now = Buffer.from(image)
+        if (times > 1) now[9 * BLOCK] = 0
+        return chunksOf(now, one.chunk)
+      }),
+    )
+    assert.ok(knoxError('verification', new RegExp(`^byte ${9 * BLOCK} `))(error))
+  })
+})
