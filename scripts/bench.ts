@@ -1,5 +1,7 @@
 import { defineCommand } from '../provision/cli/command.ts'
 import { KnoxError } from '../provision/core/errors.ts'
+import { formatBytes } from '../provision/core/sizes.ts'
+import { measureDecrypt } from '../provision/rescue/measure-decrypt.ts'
 
 const GUEST_SECONDS = 5400
 
@@ -12,6 +14,11 @@ export const bench = defineCommand({
     const { bundle, bundleOf } = await import('../provision/lab/bundle.ts')
     const { requireLab } = await import('../provision/lab/host.ts')
     const { runInGuest } = await import('../provision/lab/microvm.ts')
+    const { knox: ours, openssl } = await measureDecrypt(5)
+    knox.result(
+      `decrypting the disk (rescue): ${formatBytes(ours)}/s, openssl speed on one core ${formatBytes(openssl)}/s, ratio ${(ours / openssl).toFixed(2)}`,
+      { decrypt: ours, openssl },
+    )
     await requireLab()
     const mib = knox.args.text('mib') ?? '1024'
     if (!/^[1-9][0-9]{0,4}$/.test(mib))

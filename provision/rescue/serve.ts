@@ -15,7 +15,7 @@ export const serveDisk = async (device: BlockDevice, path: string, writable: boo
         if (stopped.aborted) resolve()
         else stopped.addEventListener('abort', () => resolve(), { once: true })
       })
-      await server.stop()
+      await server.stop(1)
     },
   }
 }
