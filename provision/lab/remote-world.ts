@@ -59,7 +59,7 @@ const remoteSide =
 /** Home in this guest, the box on a FreeBSD machine that the host has prepared. */
 export const startRemoteWorld = async (remote: RemoteBox): Promise<World> => {
   const yaml = `  addresses: ["${remote.host}:${remote.port}"]\n  disk: ${remote.disk}\n`
-  const world = await startHome(yaml, '', remoteSide(remote))
+  const world = await startHome(yaml, '  retries: 0\n', remoteSide(remote))
   await cp(remote.keys, join(world.dir, 'keys'), { recursive: true })
   must(await run(['chmod', '700', join(world.dir, 'keys')]))
   // a copy of knox-shell's key without its passphrase, to look at the box from outside of knox
