@@ -1,6 +1,7 @@
 import { defineCommand, type Knox } from '../provision/cli/command.ts'
 import { describeHoldings } from '../provision/cli/describe.ts'
 import { KnoxError } from '../provision/core/errors.ts'
+import { NAMES } from '../provision/core/names.ts'
 import { formatBytes } from '../provision/core/sizes.ts'
 import { listBox } from '../provision/runtime/list-box.ts'
 import { restoreDatasets } from '../provision/runtime/restore.ts'
@@ -23,6 +24,10 @@ const wordsOf = (knox: Knox): { readonly name: string; readonly to: string } => 
       'a dataset:  knox restore tank/photos --to tank/photos-again',
       'some files: knox restore tank/photos --file 2015/cat.jpg --to /tmp/cat',
       'what there is: knox restore --list',
+    ])
+  if (knox.args.text('file') === undefined && !NAMES.dataset.pattern.test(to))
+    throw new KnoxError('usage', `${JSON.stringify(to)} is not a dataset`, [
+      `expected ${NAMES.dataset.expected}`,
     ])
   return { name, to }
 }

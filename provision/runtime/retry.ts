@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { KnoxError, messageOf } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
+import { pause } from '../system/process.ts'
 
 /** seconds before the first retry; each further one waits twice as long, up to the longest */
 const FIRST = 5
@@ -23,7 +23,7 @@ export const withRetries = async <T>(
   retries: number,
   emit: Emit,
   work: () => Promise<T>,
-  wait: (seconds: number) => Promise<unknown> = (seconds) => sleep(seconds * 1000),
+  wait: (seconds: number) => Promise<unknown> = pause,
 ): Promise<T> => {
   let broken: unknown
   for (let retry = 0; ; retry += 1) {

@@ -39,6 +39,28 @@ const track = <T extends ChildProcess>(child: T): T => {
   return child
 }
 
+/** told when the run is to end */
+const stopListeners = new Set<() => void>()
+
+/** Waits so many seconds; throws `interrupted` if the owner wants an end before. */
+export const pause = (seconds: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const finish = () => {
+      clearTimeout(timer)
+      stopListeners.delete(interrupt)
+    }
+    const interrupt = () => {
+      finish()
+      reject(new KnoxError('interrupted', 'stopped'))
+    }
+    const timer = setTimeout(() => {
+      finish()
+      resolve()
+    }, seconds * 1000)
+    stopListeners.add(interrupt)
+    if (stopping) interrupt()
+  })
+
 const refuseIfStopping = () => {
   if (stopping) throw new KnoxError('interrupted', 'stopped')
 }
@@ -65,6 +87,7 @@ const stop = (child: ChildProcess): void => {
 /** For an interrupted run: ends all that was started, and starts nothing more. Resolves when all are gone. */
 export const stopProcesses = async (): Promise<void> => {
   stopping = true
+  for (const interrupt of stopListeners) interrupt()
   await Promise.all(
     [...running].map(
       (child) =>

@@ -254,6 +254,20 @@ describe('knox that is told to stop', { concurrency: true }, () => {
     assert.match(await readFile(join(home.folder, 'receipt.json'), 'utf8'), /"a"/)
   })
 
+  test('while it waits to make a broken connection anew: at once, and no lock is left', async (t) => {
+    const { home, child, ran } = await stoppable(t, [HELLO, 'exit 1'])
+    const config = join(home.dir, 'knox.yaml')
+    await writeFile(config, (await readFile(config, 'utf8')).replace('retries: 0', 'retries: 5'))
+    let said = ''
+    child.stderr.on('data', (text) => (said += String(text)))
+    await until(() => Promise.resolve(said.includes('trying again in')))
+    const started = Date.now()
+    child.kill('SIGINT')
+    assert.equal((await ran).code, 130)
+    assert.ok(Date.now() - started < 4000)
+    assert.ok(!(await readdir(home.folder)).includes('lock'))
+  })
+
   test('twice: at once', async (t) => {
     const { home, child, ran } = await stoppable(t, ['deaf'])
     await until(async () => (await home.calls()).some((call) => call.startsWith('ssh')))
