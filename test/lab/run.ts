@@ -25,20 +25,26 @@ if (problem !== undefined) {
   const tests = names.filter((name) => wanted.length === 0 || wanted.some((word) => name.startsWith(word)))
   await bundle(tests.map((name) => `test/lab/${name}`))
   const queue = [...tests]
+  const counts = { pass: 0, fail: 0, skipped: 0 }
   const runNext = async (): Promise<void> => {
     for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
+      const title = name.replace('.test.ts', '')
       const command = ['node', '--no-deprecation', '--test', bundleOf(name)]
-      const lines: string[] = []
-      const exitCode = await runInGuest({ command, memoryMib: 6144, seconds: SECONDS }, (line) =>
-        lines.push(line),
-      ).catch((error: unknown) => {
-        lines.push(String(error))
-        return 1
-      })
-      // whole, since two guests speak at once
-      write([`# ${name}`, ...lines].join('\n'))
+      // two guests speak at once
+      const onLine = (line: string): void => {
+        write(`${title}: ${line}`)
+        const [, what, count] = /^ℹ (pass|fail|skipped) ([0-9]+)$/.exec(line) ?? []
+        if (what !== undefined) counts[what as keyof typeof counts] += Number(count)
+      }
+      const exitCode = await runInGuest({ command, memoryMib: 6144, seconds: SECONDS }, onLine).catch(
+        (error: unknown) => {
+          onLine(String(error))
+          return 1
+        },
+      )
       if (exitCode !== 0) process.exitCode = 1
     }
   }
   await Promise.all(Array.from({ length: GUESTS }, runNext))
+  write(`lab: ${counts.pass} passed, ${counts.fail} failed, ${counts.skipped} skipped`)
 }
