@@ -151,3 +151,7 @@ export const makeBox = (shell: readonly string[]): TestBox => {
     },
   }
 }
+
+/** A stream of the zfs stand-in. */
+export const stream = (bytes: Buffer): Buffer =>
+  Buffer.concat([Buffer.from(bytes.length.toString().padStart(6, '0')), bytes])

@@ -5,11 +5,7 @@ import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, test } from 'node:test'
-import { makeBox, missing, SHELLS, type TestBox } from './box.ts'
-
-/** A stream of the zfs stand-in. */
-const stream = (bytes: Buffer): Buffer =>
-  Buffer.concat([Buffer.from(bytes.length.toString().padStart(6, '0')), bytes])
+import { makeBox, missing, SHELLS, stream, type TestBox } from './box.ts'
 
 const cksum = (bytes: Buffer): string => spawnSync('cksum', { input: bytes, encoding: 'utf8' }).stdout
 
@@ -65,46 +61,6 @@ for (const [name, shell] of SHELLS)
       session.say('bye\n')
       assert.equal(await session.line(), 'locked')
       assert.deepEqual(box.log().match(/^zfs receive.*$/gm), ['zfs receive -u -F wd', 'zfs receive -u wd'])
-    })
-
-    withBox('where zfs knows tokens, keeps what arrived of a broken stream', async (box) => {
-      box.flag('tokens')
-      const session = await box.unlocked()
-      session.say('list\n')
-      while ((await session.line()) !== 'end');
-      session.say('receive\tfull\twd/x\n')
-      assert.equal(await session.line(), 'ready')
-      session.say(stream(Buffer.from('x')))
-      assert.equal(await session.line(), 'ok 777')
-      session.say('receive\tresume\twd/x\n')
-      assert.equal(await session.line(), 'ready')
-      session.say(stream(Buffer.from('the rest')))
-      assert.equal(await session.line(), 'ok 777')
-      session.say('discard\twd/x\n')
-      assert.equal(await session.line(), 'ok')
-      session.say('discard\twd/none\n')
-      assert.match((await session.line()) ?? '', /^failed refused cannot receive/)
-      session.say('bye\n')
-      assert.equal(await session.line(), 'locked')
-      assert.deepEqual(box.log().match(/^zfs (?:receive|set).*$/gm), [
-        'zfs receive -u -s wd/x',
-        'zfs set canmount=noauto wd/x',
-        'zfs receive -u -s wd/x',
-        'zfs set canmount=noauto wd/x',
-        'zfs receive -A wd/x',
-        'zfs receive -A wd/none',
-      ])
-    })
-
-    withBox('where zfs knows no tokens, as on 10.2, there is nothing to go on with', async (box) => {
-      const session = await box.unlocked()
-      session.say('list\n')
-      while ((await session.line()) !== 'end');
-      session.say('receive\tresume\twd\n')
-      assert.match((await session.line()) ?? '', /^failed refused this box cannot go on/)
-      session.say('bye\n')
-      assert.equal(await session.line(), 'locked')
-      assert.doesNotMatch(box.log(), /receive -u/)
     })
 
     withBox('a wrong key, no key, and a disk that cannot be attached each have their reason', async (box) => {
