@@ -41,6 +41,12 @@ describe('finding metadata', () => {
     assert.equal((await findMetadata(memoryDevice(image))).blockSize, 4096, 'nor damaged ones')
   })
 
+  test('of two that are no good, the one of the usual sector size is spoken of', async () => {
+    const image = imageWith(await changed({ provsize: 999_936 }), 4096)
+    encodeMetadata(await changed({ version: 8 })).copy(image, SIZE - 512)
+    await assert.rejects(findMetadata(memoryDevice(image)), knoxError('platform', /version 8/))
+  })
+
   test('none at all has its own sentence, whatever the size of the device', async () => {
     for (const size of [0, 1, 511, 512, 513, 4096, 5000, SIZE])
       await assert.rejects(

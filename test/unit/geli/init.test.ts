@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { describe, test } from 'node:test'
 import { deleteKey, initMetadata, setKey } from '../../../provision/geli/init.ts'
 import { openSlots, slotOf } from '../../../provision/geli/master-key.ts'
@@ -62,8 +63,14 @@ describe('geli init', () => {
     assert.notDeepEqual(openSlots(one, user).dataKey, openSlots(two, user).dataKey)
   })
 
-  test('leaves no master key in the clear', async () => {
-    const metadata = await initMetadata(small)
+  test('leaves no master key in the clear, nor in the random bytes that it was given', async () => {
+    const drawn: Buffer[] = []
+    const random = (length: number) => {
+      drawn.push(randomBytes(length))
+      return drawn.at(-1)!
+    }
+    const metadata = await initMetadata({ ...small, random })
+    assert.deepEqual(drawn[1], Buffer.alloc(384))
     const { ivKey, dataKey } = openSlots(metadata, await userKey(metadata, small))
     const sector = encodeMetadata(metadata)
     for (const key of [ivKey, dataKey])
