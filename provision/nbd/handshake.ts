@@ -18,6 +18,8 @@ import {
 
 /** no option that is known here has more data than a name of 4096 bytes and some numbers */
 const LONGEST_OPTION = 8192
+/** what is longer is answered without being kept; what is longer than this is no option */
+const LONGEST_SKIPPED = 2 ** 20
 const MOST_OPTIONS = 256
 
 type Next = 'transmission' | 'more' | 'end'
@@ -75,21 +77,30 @@ const answer = async (
   }
 }
 
-/** Fixed newstyle negotiation. True if requests come next, false if the client is to be let go. */
+/** One option and its answer. */
+const haggle = async (peer: Peer, device: Export, flags: number): Promise<Next> => {
+  const header = await peer.take(16)
+  if (header === undefined || header.readBigUInt64BE(0) !== OPTION_MAGIC) return 'end'
+  const option = header.readUInt32BE(8)
+  const length = header.readUInt32BE(12)
+  // a client of the first newstyle negotiation has this one option, and knows no answers
+  if (option !== OPTIONS.exportName && (flags & FIXED_NEWSTYLE) === 0) return 'end'
+  if (length > LONGEST_OPTION) {
+    if (option === OPTIONS.exportName || length > LONGEST_SKIPPED || !(await peer.skip(length))) return 'end'
+    await peer.send(optionReply(option, REPLIES.tooBig))
+    return 'more'
+  }
+  const data = await peer.take(length)
+  return data === undefined ? 'end' : answer(peer, device, (flags & NO_ZEROES) !== 0, option, data)
+}
+
+/** Newstyle negotiation, fixed or not. True if requests come next, false if the client is to be let go. */
 export const shakeHands = async (peer: Peer, device: Export): Promise<boolean> => {
   await peer.send(greeting())
   const flags = (await peer.take(4))?.readUInt32BE(0)
-  if (flags === undefined || (flags & FIXED_NEWSTYLE) === 0) return false
-  if ((flags & ~(FIXED_NEWSTYLE | NO_ZEROES)) !== 0) return false
-  const noZeroes = (flags & NO_ZEROES) !== 0
+  if (flags === undefined || (flags & ~(FIXED_NEWSTYLE | NO_ZEROES)) !== 0) return false
   for (let count = 0; count < MOST_OPTIONS; count += 1) {
-    const header = await peer.take(16)
-    if (header === undefined || header.readBigUInt64BE(0) !== OPTION_MAGIC) return false
-    const length = header.readUInt32BE(12)
-    if (length > LONGEST_OPTION) return false
-    const data = await peer.take(length)
-    if (data === undefined) return false
-    const next = await answer(peer, device, noZeroes, header.readUInt32BE(8), data)
+    const next = await haggle(peer, device, flags)
     if (next !== 'more') return next === 'transmission'
   }
   return false

@@ -18,12 +18,13 @@ export const REPLIES = {
   unsupported: 2 ** 31 + 1,
   invalid: 2 ** 31 + 3,
   unknown: 2 ** 31 + 6,
+  tooBig: 2 ** 31 + 9,
 } as const
 const INFO_EXPORT = 0
 export const INFO_BLOCK_SIZE = 3
 
-export const COMMANDS = { read: 0, write: 1, disconnect: 2, flush: 3 } as const
-/** command flag: a write is on the disk before it is answered */
+export const COMMANDS = { read: 0, write: 1, disconnect: 2, flush: 3, trim: 4, writeZeroes: 6 } as const
+/** command flag: a write is on the disk before it is answered; where that is offered, it is no error with any command */
 export const FUA = 1
 export const ERRORS = { none: 0, permission: 1, io: 5, invalid: 22, noSpace: 28 } as const
 
@@ -37,10 +38,13 @@ export interface Export {
   /** in bytes */
   readonly size: number
   readonly readOnly: boolean
+  /** flush and FUA are offered; not if it is read-only */
+  readonly canFlush: boolean
 }
 
-/** has flags; read-only and safe over several connections, or flush and FUA */
-const transmissionFlags = ({ readOnly }: Export): number => (readOnly ? 1 | 2 | 256 : 1 | 4 | 8)
+/** has flags; read-only and safe over several connections; flush and FUA */
+const transmissionFlags = ({ readOnly, canFlush }: Export): number =>
+  1 | (readOnly ? 2 | 256 : 0) | (canFlush ? 4 | 8 : 0)
 
 /** What a client is greeted with. */
 export const greeting = (): Buffer => {

@@ -70,7 +70,7 @@ describe('the handshake', () => {
   })
 
   test('ends for old clients, unknown flags, wrong magics, an endless option and silence', async (t) => {
-    const { path } = await start(t, memory(512), { handshakeSeconds: 0.3 })
+    const { path } = await start(t, memory(512), { limits: { handshakeSeconds: 0.3 } })
     const says = [
       u32(0),
       u32(7),
