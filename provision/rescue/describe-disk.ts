@@ -1,3 +1,4 @@
+import { cipherName } from '../geli/cipher.ts'
 import { findMetadata, type Located } from '../geli/find-metadata.ts'
 import { mediaSize } from '../geli/metadata.ts'
 import { openBlockFile } from '../system/block-file.ts'
@@ -18,20 +19,11 @@ export interface DiskInfo {
   readonly opensWith: 'key file' | 'passphrase, perhaps with a key file'
 }
 
-const NAMES: Readonly<Record<number, string>> = {
-  11: 'AES-CBC',
-  16: 'NULL',
-  2: '3DES-CBC',
-  3: 'Blowfish-CBC',
-  21: 'Camellia-CBC',
-  22: 'AES-XTS',
-}
-
 const infoOf = (path: string, size: number, { metadata, blockSize }: Located): DiskInfo => ({
   path,
   size,
   version: metadata.version,
-  cipher: `${NAMES[metadata.ealgo] ?? `cipher ${metadata.ealgo}`} ${metadata.keylen}`,
+  cipher: cipherName(metadata),
   sectorSize: metadata.sectorsize,
   decryptedSize: mediaSize(metadata, blockSize),
   slots: [0, 1].filter((slot) => (metadata.keys & (1 << slot)) !== 0),
