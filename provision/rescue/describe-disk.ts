@@ -23,7 +23,7 @@ const infoOf = (path: string, size: number, { metadata, blockSize }: Located): D
   path,
   size,
   version: metadata.version,
-  cipher: cipherName(metadata),
+  cipher: cipherName(metadata).toUpperCase(),
   sectorSize: metadata.sectorsize,
   decryptedSize: mediaSize(metadata, blockSize),
   slots: [0, 1].filter((slot) => (metadata.keys & (1 << slot)) !== 0),
