@@ -46,7 +46,12 @@ const decrypt = async (knox: Knox, path: string): Promise<undefined> => {
   )
   knox.result(
     `${to} is the decrypted disk: ${formatBytes(size)}, of which ${formatBytes(written)} are data\n` +
-      `import its pool with: zpool import -o readonly=on -R /mnt -d ${quote(to)} POOL`,
+      [
+        'import its pool on Linux, as root:',
+        '',
+        `  losetup --read-only /dev/loop7 ${quote(to)}`,
+        '  zpool import -o readonly=on -N -R /mnt -d /dev/loop7 POOL',
+      ].join('\n'),
     { path: to, size, written },
   )
   return undefined
