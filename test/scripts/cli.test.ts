@@ -225,7 +225,7 @@ describe('knox that is told to stop', { concurrency: true }, () => {
   }
 
   const until = async (what: () => Promise<boolean>) => {
-    for (let n = 0; n < 100 && !(await what()); n += 1) await sleep(50)
+    for (let n = 0; n < 600 && !(await what()); n += 1) await sleep(50)
     assert.ok(await what())
   }
 
@@ -264,7 +264,7 @@ describe('knox that is told to stop', { concurrency: true }, () => {
     const started = Date.now()
     child.kill('SIGINT')
     assert.equal((await ran).code, 130)
-    assert.ok(Date.now() - started < 4000)
+    assert.ok(Date.now() - started < 8000)
     assert.ok(!(await readdir(home.folder)).includes('lock'))
   })
 
