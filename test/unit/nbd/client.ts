@@ -15,11 +15,13 @@ export interface Client {
 export const dial = async (path: string): Promise<Client> => {
   const socket = connect({ path, allowHalfOpen: true })
   await once(socket, 'connect')
-  let have = Buffer.alloc(0)
+  let chunks: Buffer[] = []
+  let have = 0
   let over = false
   let wake: () => void = () => undefined
   socket.on('data', (chunk: Buffer) => {
-    have = Buffer.concat([have, chunk])
+    chunks.push(chunk)
+    have += chunk.length
     wake()
   })
   const finish = () => {
@@ -30,19 +32,23 @@ export const dial = async (path: string): Promise<Client> => {
   const until = async (enough: () => boolean) => {
     while (!enough()) await new Promise<void>((resolve) => (wake = resolve))
   }
+  const cut = (length: number): Buffer => {
+    const all = Buffer.concat(chunks)
+    chunks = [all.subarray(length)]
+    have -= length
+    return all.subarray(0, length)
+  }
   return {
     socket,
     send: (...parts) => void socket.write(Buffer.concat(parts)),
     take: async (length) => {
-      await until(() => have.length >= length || over)
-      if (have.length < length) throw new Error(`the server ended after ${have.length} of ${length} bytes`)
-      const bytes = have.subarray(0, length)
-      have = have.subarray(length)
-      return bytes
+      await until(() => have >= length || over)
+      if (have < length) throw new Error(`the server ended after ${have} of ${length} bytes`)
+      return cut(length)
     },
     end: async () => {
       await until(() => over)
-      return have
+      return cut(have)
     },
   }
 }
@@ -122,4 +128,57 @@ export const takeSimple = async (client: Client): Promise<{ error: number; cooki
   const frame = await client.take(16)
   if (frame.readUInt32BE(0) !== 0x67446698) throw new Error('no simple reply')
   return { error: frame.readUInt32BE(4), cookie: frame.readBigUInt64BE(8) }
+}
+
+export interface Answer {
+  readonly error: number
+  /** of a read that went well */
+  readonly data: Buffer
+}
+
+/**
+ * Many requests in flight over one connection, each with its own answer. Stops at the first reply that belongs to no request:
+ * whatever is asked then is rejected.
+ */
+export const converse = (client: Client): ((ask: Omit<Ask, 'cookie'>) => Promise<Answer>) => {
+  const open = new Map<
+    bigint,
+    {
+      readonly length: number
+      readonly done: (answer: Answer) => void
+      readonly fail: (why: unknown) => void
+    }
+  >()
+  let cookie = 0xfeed_0000_0000_0000n
+  const listen = async () => {
+    for (;;) {
+      const { error, cookie: mine } = await takeSimple(client)
+      const request = open.get(mine)
+      if (request === undefined) throw new Error(`a reply to nothing: ${mine}`)
+      open.delete(mine)
+      request.done({ error, data: await client.take(error === 0 ? request.length : 0) })
+    }
+  }
+  let broken: Error | undefined
+  listen().catch((why: unknown) => {
+    broken = new Error('the conversation is over', { cause: why })
+    for (const { fail } of open.values()) fail(broken)
+  })
+  return (ask) =>
+    new Promise((done, fail) => {
+      if (broken !== undefined) {
+        fail(broken)
+        return
+      }
+      cookie += 1n
+      open.set(cookie, { length: ask.command === 0 ? (ask.length ?? 0) : 0, done, fail })
+      client.send(request({ ...ask, cookie }))
+    })
+}
+
+/** A connection that has come to the transmission, ready for many requests. */
+export const connected = async (path: string) => {
+  const client = await dial(path)
+  await go(client)
+  return { client, ask: converse(client) }
 }
