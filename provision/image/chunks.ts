@@ -38,13 +38,20 @@ export const splitZeros = (
   return found
 }
 
-/** Bytes in all. */
-export const sizeOf = (ranges: readonly Range[]): number =>
-  ranges.reduce((sum, { from, to }) => sum + to - from, 0)
+/**
+ * Buffers for chunks, in turn: one is used again for the next chunk but one. Fresh memory for every chunk would cost
+ * more than moving the bytes.
+ */
+export const chunkBuffers = (size: number): (() => Buffer) => {
+  const pair = [Buffer.allocUnsafe(size), Buffer.allocUnsafe(size)] as const
+  let turn = 0
+  return () => pair[(turn = 1 - turn) === 0 ? 0 : 1]
+}
 
-/** The same bytes in chunks of `size`, the last one as long as it is. */
+/** The same bytes in chunks of `size`, the last one as long as it is; each is good until the next but one is asked for. */
 export async function* inChunks(pieces: AsyncIterable<Buffer>, size: number): AsyncGenerator<Buffer> {
-  let chunk = Buffer.allocUnsafe(size)
+  const nextBuffer = chunkBuffers(size)
+  let chunk = nextBuffer()
   let filled = 0
   for await (const piece of pieces)
     for (let at = 0; at < piece.length;) {
@@ -53,7 +60,7 @@ export async function* inChunks(pieces: AsyncIterable<Buffer>, size: number): As
       at += copied
       if (filled < size) continue
       yield chunk
-      chunk = Buffer.allocUnsafe(size)
+      chunk = nextBuffer()
       filled = 0
     }
   if (filled > 0) yield chunk.subarray(0, filled)
@@ -62,7 +69,7 @@ export async function* inChunks(pieces: AsyncIterable<Buffer>, size: number): As
 /** bytes at the end of a drive where an older partition table, pool or GELI has its labels */
 export const TAIL = 1024 * 1024
 
-/** Bytes, and where on the drive they belong. */
+/** Bytes, and where on the drive they belong; they are good until the next place but one is asked for. */
 export interface Place {
   readonly offset: number
   readonly data: Buffer

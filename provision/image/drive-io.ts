@@ -18,8 +18,8 @@ const stopped = (what: string, offset: number, error: unknown): unknown => {
 }
 
 /** As the drive's read; throws `disk` with the offset if the drive fails. */
-export const readDrive = (drive: OpenDrive, offset: number, length: number): Promise<Buffer> =>
-  drive.read(offset, length).catch((error: unknown) => {
+export const readDrive = (drive: OpenDrive, offset: number, into: Buffer): Promise<void> =>
+  drive.read(offset, into).catch((error: unknown) => {
     throw stopped('reading', offset, error)
   })
 

@@ -1,6 +1,6 @@
 import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
-import { BLOCK, CHUNK, isZero, placesOn } from './chunks.ts'
+import { BLOCK, isZero, placesOn } from './chunks.ts'
 import { readDrive } from './drive-io.ts'
 import type { OpenDrive } from './open-drive.ts'
 import { readBack } from './read-back.ts'
@@ -38,12 +38,14 @@ const SAMPLES = 64
  * in use it is quicker to write them than to read that they are none, write them, and read all a second time.
  */
 const looksBlank = async (drive: OpenDrive, bytes: number, block: number): Promise<boolean> => {
-  const length = block / 4
+  const memory = drive.allocate(Math.max(block / 4, drive.sectorBytes))
   let blank = 0
   for (let sample = 0; sample < SAMPLES; sample += 1) {
     const at = Math.floor((bytes * (sample + 0.5)) / SAMPLES)
     const offset = at - (at % drive.sectorBytes)
-    if (isZero(await readDrive(drive, offset, Math.min(length, drive.size - offset)))) blank += 1
+    const found = memory.subarray(0, drive.size - offset)
+    await readDrive(drive, offset, found)
+    if (isZero(found)) blank += 1
   }
   return blank > SAMPLES / 2
 }
@@ -72,7 +74,7 @@ const withState = (error: unknown, state: string): unknown =>
 
 /** A drive that does not give back what was written: nothing is to start from it. */
 const condemned = async (drive: OpenDrive, name: string, wrongAt: number): Promise<KnoxError> => {
-  const state = await clearHead(drive, Math.min(CHUNK, drive.size)).then(
+  const state = await clearHead(drive).then(
     () => 'its partition table was removed, so that nothing starts from it',
     () => 'it may look complete and is not',
   )

@@ -1,14 +1,24 @@
 import { constants } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
-import type { BlockDevice } from '../core/block-device.ts'
 import { KnoxError } from '../core/errors.ts'
-import { alignedPool } from './aligned.ts'
+import { alignedMemory } from './aligned.ts'
 import { CHUNK } from './chunks.ts'
 
-/** A drive that is open; reads and writes go to it, not to the page cache. */
-export interface OpenDrive extends Required<BlockDevice> {
-  /** offsets and lengths of writes are multiples of it */
+/**
+ * A drive that is open. What is read and written goes to it, not to the page cache, and so in whole sectors and from and
+ * to its own memory only. Reads and writes throw a RangeError for anything else, and the system's error if it fails.
+ */
+export interface OpenDrive {
+  /** in bytes */
+  readonly size: number
   readonly sectorBytes: number
+  /** Memory for `read` and `write`, of zeros. There is enough for eight chunks. */
+  readonly allocate: (bytes: number) => Buffer
+  /** Fills the buffer. */
+  readonly read: (offset: number, into: Buffer) => Promise<void>
+  readonly write: (offset: number, data: Buffer) => Promise<void>
+  /** Until it returns, what was written may be lost by a power cut. */
+  readonly flush: () => Promise<void>
   readonly close: () => Promise<void>
 }
 
@@ -19,24 +29,25 @@ export interface OpenOptions {
   readonly isFile: boolean
 }
 
-/** writes under way at once, and a read */
-const BUFFERS = 3
+const MEMORY = 8 * CHUNK
 
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? ''
 
 const cannotOpen = (path: string, error: unknown): KnoxError => {
   const code = codeOf(error)
+  const refused = (message: string, ...hints: readonly string[]) =>
+    new KnoxError('refused', message, ['nothing was changed', ...hints])
   if (code === 'EBUSY')
-    return new KnoxError('refused', `${path} is in use`, [
-      'nothing was changed',
+    return refused(
+      `${path} is in use`,
       'a mounted file system, swap, a pool, LVM, RAID or another program has it',
-    ])
+    )
   if (code === 'EACCES' || code === 'EPERM')
-    return new KnoxError('refused', `${path} may not be written by this user (${code})`, [
-      'nothing was changed',
+    return refused(
+      `${path} may not be written by this user (${code})`,
       'run it as root; on FreeBSD the drive may also be in use',
-    ])
-  if (code === 'EROFS') return new KnoxError('refused', `${path} is write-protected`, ['nothing was changed'])
+    )
+  if (code === 'EROFS') return refused(`${path} is write-protected`)
   return new KnoxError('disk', `${path} cannot be opened (${code})`, ['nothing was changed'], {
     cause: error,
   })
@@ -54,52 +65,38 @@ const openFile = (path: string, isFile: boolean): Promise<FileHandle> =>
     throw cannotOpen(path, error)
   })
 
+/** Repeats a read or write that does only a part, until all is done. */
+const whole = async (length: number, step: (at: number) => Promise<number>): Promise<void> => {
+  for (let at = 0; at < length;) {
+    const done = await step(at)
+    if (done === 0) throw Object.assign(new Error('the drive ends here'), { code: 'ENOSPC' })
+    at += done
+  }
+}
+
 /** Opens a drive for writing. Throws `refused` if it is in use or may not be written, `disk` if it does not answer. */
 export const openDrive = async (path: string, options: OpenOptions): Promise<OpenDrive> => {
   const { bytes, sectorBytes, isFile } = options
   let file = await openFile(path, isFile)
-  const pool = alignedPool(BUFFERS, CHUNK)
-  const within = (offset: number, length: number) => {
-    if (offset < 0 || length < 0 || offset + length > bytes)
+  const check = (offset: number, length: number) => {
+    if (offset < 0 || offset + length > bytes)
       throw new RangeError(`${offset}+${length} is outside of ${path}`)
+    if (offset % sectorBytes !== 0 || length % sectorBytes !== 0)
+      throw new RangeError(`${offset}+${length} is not made of whole sectors of ${path}`)
   }
-  const all = async (length: number, step: (at: number) => Promise<number>) => {
-    for (let at = 0; at < length;) {
-      const done = await step(at)
-      if (done === 0) throw Object.assign(new Error('the drive ends here'), { code: 'ENOSPC' })
-      at += done
-    }
-  }
-  /** aligned, and at most a chunk long */
-  const readPiece = (offset: number, length: number): Promise<Buffer> =>
-    pool.use(async (buffer) => {
-      await all(length, async (at) => (await file.read(buffer, at, length - at, offset + at)).bytesRead)
-      return Buffer.from(buffer.subarray(0, length))
-    })
   return {
     size: bytes,
     sectorBytes,
-    read: async (offset, length) => {
-      within(offset, length)
-      const from = offset - (offset % sectorBytes)
-      const to = Math.ceil((offset + length) / sectorBytes) * sectorBytes
-      const pieces: Buffer[] = []
-      for (let at = from; at < to; at += CHUNK) pieces.push(await readPiece(at, Math.min(CHUNK, to - at)))
-      const read = pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces)
-      return read.subarray(offset - from, offset - from + length)
+    allocate: alignedMemory(MEMORY),
+    read: async (offset, into) => {
+      const { length } = into
+      check(offset, length)
+      await whole(length, async (at) => (await file.read(into, at, length - at, offset + at)).bytesRead)
     },
     write: async (offset, data) => {
-      within(offset, data.length)
-      if (offset % sectorBytes !== 0 || data.length % sectorBytes !== 0)
-        throw new RangeError(`${offset}+${data.length} is not made of whole sectors of ${path}`)
-      for (let start = 0; start < data.length; start += CHUNK)
-        await pool.use(async (buffer) => {
-          const length = data.copy(buffer, 0, start, start + CHUNK)
-          await all(
-            length,
-            async (at) => (await file.write(buffer, at, length - at, offset + start + at)).bytesWritten,
-          )
-        })
+      const { length } = data
+      check(offset, length)
+      await whole(length, async (at) => (await file.write(data, at, length - at, offset + at)).bytesWritten)
     },
     flush: async () => {
       await file.sync()

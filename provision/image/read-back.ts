@@ -1,4 +1,4 @@
-import { isZero, splitZeros, zerosOf, type Place } from './chunks.ts'
+import { CHUNK, isZero, splitZeros, type Place } from './chunks.ts'
 import { checkStopped, flushDrive, readDrive, writeDrive } from './drive-io.ts'
 import type { OpenDrive } from './open-drive.ts'
 
@@ -31,41 +31,57 @@ const firstDifference = (one: Buffer, other: Buffer): number => {
   return from
 }
 
+/** The memory of both readings: two chunks in turn, and zeros. */
+interface Memory {
+  readonly next: () => Buffer
+  readonly zeros: Buffer
+}
+
+const memoryOf = (drive: OpenDrive): Memory => {
+  const [one, other, zeros] = [drive.allocate(CHUNK), drive.allocate(CHUNK), drive.allocate(CHUNK)]
+  let isOne = false
+  return { next: () => ((isOne = !isOne) ? one : other), zeros }
+}
+
 /** Reads every place once, the next one while this one is looked at; the first time writes the zeros that were left out. */
-const readOnce = async (drive: OpenDrive, reading: 1 | 2, options: ReadBackOptions): Promise<ReadBack> => {
-  const { skippedBlock, signal, onBytes } = options
+const readOnce = async (
+  drive: OpenDrive,
+  memory: Memory,
+  reading: 1 | 2,
+  { places, skippedBlock, signal, onBytes }: ReadBackOptions,
+): Promise<ReadBack> => {
   let clearedBytes = 0
   const look = async ({ offset, data }: Place, found: Buffer): Promise<number | undefined> => {
     if (found.equals(data)) return undefined
     // the first place is always written whole
     const mayBeDirty = reading === 1 && skippedBlock !== undefined && offset > 0
-    const dirty = mayBeDirty ? splitZeros(data, skippedBlock).zeros : []
-    for (const { from, to } of dirty.filter((range) => !isZero(found.subarray(range.from, range.to)))) {
-      await writeDrive(drive, offset + from, zerosOf(to - from))
+    for (const { from, to } of mayBeDirty ? splitZeros(data, skippedBlock).zeros : []) {
+      if (isZero(found.subarray(from, to))) continue
+      await writeDrive(drive, offset + from, memory.zeros.subarray(0, to - from))
       found.fill(0, from, to)
       clearedBytes += to - from
     }
     return found.equals(data) ? undefined : offset + firstDifference(found, data)
   }
-  let last: { readonly place: Place; readonly found: Promise<Buffer> } | undefined
-  const lookAtLast = async () => {
+  let last: { readonly place: Place; readonly found: Buffer; readonly isRead: Promise<void> } | undefined
+  const lookAtLast = async (): Promise<number | undefined> => {
     if (last === undefined) return undefined
-    const { place, found } = last
-    last = undefined
-    const wrongAt = await look(place, await found)
+    const { place, found, isRead } = last
+    await isRead
+    const wrongAt = await look(place, found)
     onBytes(place.offset + place.data.length, reading)
     return wrongAt
   }
-  for await (const place of options.places()) {
+  for await (const place of places()) {
     checkStopped(signal)
-    const found = readDrive(drive, place.offset, place.data.length)
-    found.catch(() => undefined) // it is awaited in its turn, if that comes
+    const found = memory.next().subarray(0, place.data.length)
+    const isRead = readDrive(drive, place.offset, found)
+    isRead.catch(() => undefined) // it is awaited in its turn, if that comes
     const wrongAt = await lookAtLast()
-    last = { place, found }
-    if (wrongAt !== undefined) {
-      await found.catch(() => undefined)
-      return { wrongAt, clearedBytes }
-    }
+    last = { place, found, isRead }
+    if (wrongAt === undefined) continue
+    await isRead.catch(() => undefined)
+    return { wrongAt, clearedBytes }
   }
   return { wrongAt: await lookAtLast(), clearedBytes }
 }
@@ -76,9 +92,10 @@ const readOnce = async (drive: OpenDrive, reading: 1 | 2, options: ReadBackOptio
  * Throws `disk` and `interrupted`, and what the places throw.
  */
 export const readBack = async (drive: OpenDrive, options: ReadBackOptions): Promise<ReadBack> => {
-  const first = await readOnce(drive, 1, options)
+  const memory = memoryOf(drive)
+  const first = await readOnce(drive, memory, 1, options)
   if (first.wrongAt !== undefined || first.clearedBytes === 0) return first
   await flushDrive(drive)
-  const second = await readOnce(drive, 2, options)
+  const second = await readOnce(drive, memory, 2, options)
   return { wrongAt: second.wrongAt, clearedBytes: first.clearedBytes }
 }

@@ -4,23 +4,26 @@ import { KnoxError } from '../core/errors.ts'
 import { openSource } from '../system/process.ts'
 import { failureOf } from '../system/runner.ts'
 import { xzUnpack, xzUnpackedBytes } from '../tools/xz.ts'
-import { CHUNK, inChunks } from './chunks.ts'
+import { CHUNK, chunkBuffers, inChunks } from './chunks.ts'
 
 /** An image file as it will stand on a drive. */
 export interface ImageSource {
   readonly path: string
   /** unpacked, in bytes */
   readonly bytes: number
-  /** The image from its beginning in chunks of 4 MiB. Throws `verification` if it is damaged or ends too early. */
+  /**
+   * The image from its beginning in chunks of 4 MiB, each good until the next but one is asked for. Throws
+   * `verification` if it is damaged or ends too early.
+   */
   readonly chunks: () => AsyncGenerator<Buffer>
 }
 
 const noImage = (message: string, hint: string) =>
   new KnoxError('config', message, [hint, 'nothing was changed'])
 
-/** Up to `length` bytes; fewer only at the end of the file. */
-const readAt = async (file: FileHandle, offset: number, length: number): Promise<Buffer> => {
-  const data = Buffer.allocUnsafe(length)
+/** Fills the buffer; what comes back is shorter only at the end of the file. */
+const readAt = async (file: FileHandle, offset: number, data: Buffer): Promise<Buffer> => {
+  const { length } = data
   let filled = 0
   for (let last = 1; last > 0 && filled < length; filled += last)
     last = (await file.read(data, filled, length - filled, offset + filled)).bytesRead
@@ -35,12 +38,12 @@ const endsEarly = (path: string, offset: number) =>
 async function* plainChunks(path: string, bytes: number): AsyncGenerator<Buffer> {
   const file = await open(path)
   try {
-    for (let offset = 0; offset < bytes;) {
-      const chunk = await readAt(file, offset, Math.min(CHUNK, bytes - offset))
-      // a short read in the middle would shift nothing: the next one starts where it ended
-      if (chunk.length === 0) throw endsEarly(path, offset)
+    const nextBuffer = chunkBuffers(CHUNK)
+    for (let offset = 0; offset < bytes; offset += CHUNK) {
+      const wanted = Math.min(CHUNK, bytes - offset)
+      const chunk = await readAt(file, offset, nextBuffer().subarray(0, wanted))
+      if (chunk.length < wanted) throw endsEarly(path, offset + chunk.length)
       yield chunk
-      offset += chunk.length
     }
   } finally {
     await file.close()
@@ -102,7 +105,7 @@ export const openImage = async (path: string, runner: Runner): Promise<ImageSour
   const file = await open(path).catch((error: unknown) => {
     throw noImage(`the image cannot be read: ${path}`, error instanceof Error ? error.message : '')
   })
-  const start = await readAt(file, 0, 8).finally(() => file.close())
+  const start = await readAt(file, 0, Buffer.alloc(8)).finally(() => file.close())
   const other = OTHERS.find(([, magic]) => start.subarray(0, magic.length).equals(magic))
   if (other !== undefined) throw noImage(`${path} is packed with ${other[0]}`, `unpack it first: ${other[2]}`)
   const isPacked = start.subarray(0, XZ.length).equals(XZ)

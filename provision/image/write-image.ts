@@ -1,4 +1,4 @@
-import { splitZeros, zerosOf, type Place, type Range } from './chunks.ts'
+import { CHUNK, splitZeros, type Place, type Range } from './chunks.ts'
 import { checkStopped, flushDrive, writeDrive } from './drive-io.ts'
 import type { OpenDrive } from './open-drive.ts'
 
@@ -14,29 +14,35 @@ export interface WriteOptions {
 /** writes under way at once: the drive has the next one before this program has looked at the last */
 const DEPTH = 2
 
-/** Takes the partition table away, on the drive itself before anything else is written. */
-export const clearHead = async (drive: OpenDrive, bytes: number): Promise<void> => {
-  await writeDrive(drive, 0, zerosOf(bytes))
+/** bytes at the beginning without which nothing is found on a drive: partition table, boot code, labels */
+const HEAD = 1024 * 1024
+
+/** Takes the partition table away, on the drive itself; at most `bytes`. */
+export const clearHead = async (drive: OpenDrive, bytes = HEAD): Promise<void> => {
+  await writeDrive(drive, 0, drive.allocate(Math.min(HEAD, bytes, drive.size)))
   await flushDrive(drive)
 }
 
-/** A few writes at once, started in order. After a failed one no other is started. */
+/** A few writes at once, started in order; what is to be written is copied. After a failed one no other is started. */
 const writerOf = (drive: OpenDrive) => {
-  const running: Promise<void>[] = []
+  const free = Array.from({ length: DEPTH }, () => drive.allocate(CHUNK))
+  const running: Promise<Buffer>[] = []
   let failure: Error | undefined
+  const start = async (offset: number, data: Buffer, memory: Buffer): Promise<Buffer> => {
+    await writeDrive(drive, offset, memory.subarray(0, data.copy(memory))).catch((error: unknown) => {
+      failure ??= error instanceof Error ? error : new Error(String(error))
+    })
+    return memory
+  }
   return {
     write: async (offset: number, data: Buffer) => {
-      if (running.length >= DEPTH) await running.shift()
+      const memory = free.pop() ?? (await running.shift())
       if (failure !== undefined) throw failure
-      running.push(
-        writeDrive(drive, offset, data).catch((error: unknown) => {
-          failure ??= error instanceof Error ? error : new Error(String(error))
-        }),
-      )
+      if (memory !== undefined) running.push(start(offset, data, memory))
     },
     /** waits for all that were started; never throws */
     settle: async () => {
-      await Promise.all(running.splice(0))
+      free.push(...(await Promise.all(running.splice(0))))
     },
     /** what the first failing one threw */
     failed: () => failure,
@@ -47,20 +53,22 @@ const stretchesOf = (data: Buffer, skippedBlock: number | undefined): readonly R
   skippedBlock === undefined ? [{ from: 0, to: data.length }] : splitZeros(data, skippedBlock).data
 
 /**
- * Writes what belongs on a drive so that one with half of it does not look like one with all of it: the first place,
- * which has the partition table, is zeroed at the beginning and written at the very end. Throws `disk`, `interrupted`,
- * or what the places throw; then the first place is zeros, or nothing was written yet.
+ * Writes what belongs on a drive so that one with half of it does not look like one with all of it: the beginning, which
+ * has the partition table, is zeroed before all else, and the first place is written at the very end. Throws `disk`,
+ * `interrupted`, or what the places throw; then the beginning is zeros, or nothing was written yet.
  */
 export const writeImage = async (drive: OpenDrive, options: WriteOptions): Promise<void> => {
   const { skippedBlock, signal, onBytes } = options
   const writer = writerOf(drive)
-  let head: Place | undefined
+  let head: Buffer | undefined
   try {
-    for await (const place of options.places) {
+    for await (const { offset, data } of options.places) {
       checkStopped(signal)
-      const { offset, data } = place
-      if (head === undefined) await clearHead(drive, (head = place).data.length)
-      else
+      if (head === undefined) {
+        head = drive.allocate(data.length)
+        data.copy(head)
+        await clearHead(drive, data.length)
+      } else
         for (const { from, to } of stretchesOf(data, skippedBlock))
           await writer.write(offset + from, data.subarray(from, to))
       onBytes(offset + data.length)
@@ -73,6 +81,6 @@ export const writeImage = async (drive: OpenDrive, options: WriteOptions): Promi
   await flushDrive(drive)
   checkStopped(signal)
   if (head === undefined) return
-  await writeDrive(drive, head.offset, head.data)
+  await writeDrive(drive, 0, head)
   await flushDrive(drive)
 }

@@ -26,6 +26,7 @@ export const fakeDrive = (content: Buffer, sectorBytes: number, faults: Faults =
   const place = faults.place ?? ((offset) => offset)
   const check = (offset: number, length: number) => {
     if (offset < 0 || offset + length > content.length) throw systemError('ENOSPC')
+    if (offset % sectorBytes !== 0 || length % sectorBytes !== 0) throw systemError('EINVAL')
   }
   /** sector by sector, since two neighbours may be anywhere */
   const sectors = function* (offset: number, length: number) {
@@ -45,12 +46,12 @@ export const fakeDrive = (content: Buffer, sectorBytes: number, faults: Faults =
     content,
     log,
     busiest: () => most,
-    read: (offset, length) =>
+    allocate: (bytes) => Buffer.alloc(bytes),
+    read: (offset, into) =>
       operation(() => {
-        check(offset, length)
-        const data = Buffer.alloc(length)
-        for (const { at, real, bytes } of sectors(offset, length)) content.copy(data, at, real, real + bytes)
-        return data
+        check(offset, into.length)
+        for (const { at, real, bytes } of sectors(offset, into.length))
+          content.copy(into, at, real, real + bytes)
       }),
     write: async (offset, data) => {
       running += 1
@@ -58,7 +59,6 @@ export const fakeDrive = (content: Buffer, sectorBytes: number, faults: Faults =
       // the caller may use its buffer again only when the write has ended
       await operation(() => {
         check(offset, data.length)
-        if (offset % sectorBytes !== 0 || data.length % sectorBytes !== 0) throw systemError('EINVAL')
         log.push(`write ${offset} ${data.length}`)
         writes += 1
         if (faults.keeps?.(writes) === false) return

@@ -2,11 +2,16 @@ import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import fc from 'fast-check'
-import { alignedPool } from '../../../provision/image/aligned.ts'
+import { alignedMemory } from '../../../provision/image/aligned.ts'
 import { CHUNK } from '../../../provision/image/chunks.ts'
-import { openDrive } from '../../../provision/image/open-drive.ts'
+import { openDrive, type OpenDrive } from '../../../provision/image/open-drive.ts'
 import { knoxError, tempFolder, thrownBy } from '../../support/expect.ts'
+
+const readFrom = async (drive: OpenDrive, offset: number, length: number): Promise<Buffer> => {
+  const data = Buffer.alloc(length)
+  await drive.read(offset, data)
+  return data
+}
 
 describe('a file in place of a drive', () => {
   test('is read and written anywhere, and never beyond its end', async (t) => {
@@ -23,16 +28,14 @@ describe('a file in place of a drive', () => {
     }
     await drive.flush()
     assert.ok((await readFile(path)).equals(content))
-    assert.ok((await drive.read(0, content.length)).equals(content))
-    for (const offset of edges)
-      assert.ok(
-        (await drive.read(offset, Math.min(3000, content.length - offset))).equals(
-          content.subarray(offset, offset + 3000),
-        ),
-      )
+    assert.ok((await readFrom(drive, 0, content.length)).equals(content))
+    for (const offset of edges) {
+      const wanted = content.subarray(offset, offset + 3000)
+      assert.ok((await readFrom(drive, offset, wanted.length)).equals(wanted))
+    }
     await assert.rejects(drive.write(content.length - 4, Buffer.alloc(5)), RangeError)
-    await assert.rejects(drive.read(content.length, 1), RangeError)
-    await assert.rejects(drive.read(-1, 1), RangeError)
+    await assert.rejects(drive.read(content.length, Buffer.alloc(1)), RangeError)
+    await assert.rejects(drive.read(-1, Buffer.alloc(1)), RangeError)
     assert.equal((await readFile(path)).length, content.length)
   })
 
@@ -41,7 +44,7 @@ describe('a file in place of a drive', () => {
     await writeFile(path, 'short')
     const drive = await openDrive(path, { bytes: 4096, sectorBytes: 1, isFile: true })
     t.after(() => drive.close())
-    await assert.rejects(drive.read(0, 4096), { code: 'ENOSPC' })
+    await assert.rejects(drive.read(0, Buffer.alloc(4096)), { code: 'ENOSPC' })
   })
 
   test('takes whole sectors only, where it has sectors', async (t) => {
@@ -51,47 +54,25 @@ describe('a file in place of a drive', () => {
     t.after(() => drive.close())
     await assert.rejects(drive.write(0, Buffer.alloc(511)), RangeError)
     await assert.rejects(drive.write(1, Buffer.alloc(512)), RangeError)
+    await assert.rejects(drive.read(0, Buffer.alloc(513)), RangeError)
     await drive.write(3584, Buffer.alloc(512, 9))
-    assert.ok((await drive.read(3583, 2)).equals(Buffer.from([0, 9])))
+    assert.ok((await readFrom(drive, 3584, 512)).equals(Buffer.alloc(512, 9)))
   })
 
   test('that cannot be opened is an error of the drive, with the system’s reason', async (t) => {
     const dir = await tempFolder(t)
     const options = { bytes: 4096, sectorBytes: 512, isFile: true }
-    assert.ok(
-      knoxError(
-        'disk',
-        /cannot be opened \(ENOENT\)/,
-      )(await thrownBy(() => openDrive(join(dir, 'x'), options))),
-    )
-    assert.ok(knoxError('disk', /EISDIR/)(await thrownBy(() => openDrive(dir, options))))
+    const tried = (path: string) => thrownBy(() => openDrive(path, options))
+    assert.ok(knoxError('disk', /cannot be opened \(ENOENT\)/)(await tried(join(dir, 'x'))))
+    assert.ok(knoxError('disk', /EISDIR/)(await tried(dir)))
   })
 })
 
-test('a pool lends each buffer to one at a time, and all wait their turn', async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(fc.boolean(), { minLength: 1, maxLength: 30 }), async (fails) => {
-      const pool = alignedPool(2, 65_536)
-      let [busy, most] = [0, 0]
-      const jobs = fails.map((isFailing, index) =>
-        pool.use(async (buffer) => {
-          busy += 1
-          most = Math.max(most, busy)
-          buffer.fill(index)
-          await new Promise((resolve) => setImmediate(resolve))
-          busy -= 1
-          assert.ok(buffer.length === 65_536 && buffer.every((byte) => byte === index))
-          if (isFailing) throw new Error('it failed')
-          return index
-        }),
-      )
-      const ends = await Promise.allSettled(jobs)
-      assert.deepEqual(
-        ends.map(({ status }) => status === 'rejected'),
-        fails,
-      )
-      assert.ok(most <= 2)
-    }),
-    { numRuns: 20 },
-  )
+test('memory for a drive is zeros, nobody else’s, and ends', () => {
+  const allocate = alignedMemory(3 * 65_536)
+  const [one, two] = [allocate(65_536), allocate(100)]
+  one.fill(1)
+  assert.deepEqual([one.length, two.length, two.equals(Buffer.alloc(100))], [65_536, 100, true])
+  assert.equal(allocate(1).length, 1)
+  assert.throws(() => allocate(1), RangeError)
 })
