@@ -85,7 +85,7 @@ describe('a connection that breaks', () => {
     await world.home(`sed -i 's/^home:/home:\\n  retries: 0/' ${world.dir}/knox.yaml`)
     ended(await world.knox('backup'), 19)
     await world.repair()
-    await world.home(`zfs destroy -r tank@${gone}; sleep 1`)
+    await world.home(`zfs destroy tank/film@${gone}; sleep 1`)
     ended(await world.knox('snapback'), 0, /no longer at home: it is discarded[^]*proved/)
     await lockedAgain(world)
     await sameOnBox('/film')
