@@ -90,13 +90,13 @@ const condemned = async (drive: OpenDrive, name: string, wrongAt: number): Promi
  */
 export const flashImage = async (options: FlashOptions): Promise<Flashed> => {
   const { image, drive, name, emit, signal, block = BLOCK } = options
+  const started = performance.now()
   const skippedZeros = await looksBlank(drive, image.bytes, block)
   const skippedBlock = skippedZeros ? block : undefined
 
   const places = () => placesOn(drive, image.chunks())
 
   emit({ type: 'step', title: `writing ${name}` })
-  const writing = performance.now()
   const tellWritten = progressOf(emit, 'written')
   await writeImage(drive, {
     places: places(),
@@ -106,7 +106,7 @@ export const flashImage = async (options: FlashOptions): Promise<Flashed> => {
   }).catch((error: unknown) => {
     throw withState(error, `${name} is not complete: flash it again`)
   })
-  const writeSeconds = secondsSince(writing)
+  const writeSeconds = secondsSince(started)
   emit({ type: 'done', title: `${name} is written` })
 
   emit({ type: 'step', title: `reading ${name} back` })

@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
+import type { Reader } from '../../../provision/core/command.ts'
 import { chooseDrive, describeDrives, type Drives } from '../../../provision/image/drives.ts'
-import { drivesFrom, findPart, type FreebsdAnswers } from '../../../provision/image/drives-freebsd.ts'
+import {
+  drivesFrom,
+  findPart,
+  readDrivesFreebsd,
+  type FreebsdAnswers,
+} from '../../../provision/image/drives-freebsd.ts'
 import { drivesIn } from '../../../provision/image/drives-linux.ts'
 import { geomDisks, geomLabels, geomMemoryDisks } from '../../../provision/tools/geom.ts'
 import { lsblk } from '../../../provision/tools/lsblk.ts'
@@ -175,6 +181,28 @@ describe('the drives of a FreeBSD machine', () => {
       '/dev/da10 Generic Compact Flash (3.7 GiB): in use: something has it open',
       '/dev/mmcsd0 SDHC SU04G 8.0 SN 1F2C8D5A MFG 04/2013 by 3 SD (3.7 GiB): in use: something has it open',
     ])
+  })
+
+  test('is asked with a handful of commands that change nothing', async () => {
+    const said = new Map([
+      ['geom disk list', fixture('geom-disk-list-10.2')],
+      ['mount -p', '/dev/mmcsd0s2a\t/\tufs\trw\t1 1\n/dev/msdosfs/OLD\t/mnt\tmsdosfs\trw\t0 0\n'],
+      ['swapinfo -k', 'Device 1K-blocks Used Avail Capacity\n'],
+    ])
+    const asked: string[] = []
+    const reader: Reader = {
+      read: ({ argv, parse }) => {
+        const line = argv.slice(argv[1] === '-c' ? 2 : 0).join(' ')
+        asked.push(line)
+        const answer = line.includes('geom label') ? 'msdosfs/OLD N/A da0s1\n' : ''
+        return Promise.resolve(parse(said.get(line) ?? answer))
+      },
+    }
+    const found = await readDrivesFreebsd(reader, '/dev/da10s1')
+    refused(found, '/dev/da10s1', /is a partition on \/dev\/da10/)
+    refused(found, '/dev/mmcsd0', /holds the running system \(\/\)/)
+    refused(found, '/dev/da0', /in use: \/mnt/)
+    assert.equal(asked.length, 6)
   })
 
   test('13.2 is read alike', () => {
