@@ -12,12 +12,12 @@ export interface Range {
   readonly to: number
 }
 
-let zeros = Buffer.alloc(CHUNK)
+let plainZeros = Buffer.alloc(CHUNK)
 
 /** A view of zeros, `length` bytes; not to be written to. */
-export const zerosOf = (length: number): Buffer => {
-  if (length > zeros.length) zeros = Buffer.alloc(length)
-  return zeros.subarray(0, length)
+const zerosOf = (length: number): Buffer => {
+  if (length > plainZeros.length) plainZeros = Buffer.alloc(length)
+  return plainZeros.subarray(0, length)
 }
 
 export const isZero = (data: Buffer): boolean => data.equals(zerosOf(data.length))
@@ -38,41 +38,51 @@ export const splitZeros = (
   return found
 }
 
-/**
- * Buffers for chunks, in turn: one is used again for the next chunk but one. Fresh memory for every chunk would cost
- * more than moving the bytes.
- */
-export const chunkBuffers = (size: number): (() => Buffer) => {
-  const pair = [Buffer.allocUnsafe(size), Buffer.allocUnsafe(size)] as const
-  let turn = 0
-  return () => pair[(turn = 1 - turn) === 0 ? 0 : 1]
-}
+/** A chunk’s buffer is used again for the third next one: two may be under way while the next is filled. */
+export const LENT = 3
 
-/** The same bytes in chunks of `size`, the last one as long as it is; each is good until the next but one is asked for. */
-export async function* inChunks(pieces: AsyncIterable<Buffer>, size: number): AsyncGenerator<Buffer> {
-  const nextBuffer = chunkBuffers(size)
-  let chunk = nextBuffer()
-  let filled = 0
+/** The same bytes in chunks as long as the buffers, which take turns; the last one as long as it is. */
+export async function* inChunks(
+  pieces: AsyncIterable<Buffer>,
+  buffers: readonly Buffer[],
+): AsyncGenerator<Buffer> {
+  let [turn, filled] = [0, 0]
   for await (const piece of pieces)
     for (let at = 0; at < piece.length;) {
+      const chunk = bufferOf(buffers, turn)
       const copied = piece.copy(chunk, filled, at)
       filled += copied
       at += copied
-      if (filled < size) continue
+      if (filled < chunk.length) continue
       yield chunk
-      chunk = nextBuffer()
+      turn += 1
       filled = 0
     }
-  if (filled > 0) yield chunk.subarray(0, filled)
+  if (filled > 0) yield bufferOf(buffers, turn).subarray(0, filled)
+}
+
+/** The buffer whose turn it is. */
+export const bufferOf = (buffers: readonly Buffer[], turn: number): Buffer => {
+  const buffer = buffers[turn % buffers.length]
+  if (buffer === undefined) throw new RangeError('there are no buffers')
+  return buffer
 }
 
 /** bytes at the end of a drive where an older partition table, pool or GELI has its labels */
 export const TAIL = 1024 * 1024
 
-/** Bytes, and where on the drive they belong; they are good until the next place but one is asked for. */
+/** Bytes, and where on the drive they belong; they are good until the third next place is asked for. */
 export interface Place {
   readonly offset: number
   readonly data: Buffer
+}
+
+/** Memory of the drive for places that are no chunk of the image. */
+export interface SpareMemory {
+  /** as long as a chunk */
+  readonly last: Buffer
+  /** zeros, as long as `TAIL` */
+  readonly zeros: Buffer
 }
 
 /**
@@ -82,14 +92,16 @@ export interface Place {
 export async function* placesOn(
   drive: { readonly size: number; readonly sectorBytes: number },
   chunks: AsyncIterable<Buffer>,
+  { last, zeros }: SpareMemory,
 ): AsyncGenerator<Place> {
   let offset = 0
   for await (const chunk of chunks) {
-    const missing = (drive.sectorBytes - (chunk.length % drive.sectorBytes)) % drive.sectorBytes
-    const data = missing === 0 ? chunk : Buffer.concat([chunk, zerosOf(missing)])
+    const length = Math.ceil(chunk.length / drive.sectorBytes) * drive.sectorBytes
+    const data = length === chunk.length ? chunk : last.subarray(0, length).fill(0)
+    if (data !== chunk) chunk.copy(data)
     yield { offset, data }
-    offset += data.length
+    offset += length
   }
   const tail = Math.max(drive.size - TAIL, offset)
-  if (tail < drive.size) yield { offset: tail, data: zerosOf(drive.size - tail) }
+  if (tail < drive.size) yield { offset: tail, data: zeros.subarray(0, drive.size - tail) }
 }

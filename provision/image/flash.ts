@@ -1,6 +1,6 @@
 import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
-import { BLOCK, isZero, placesOn } from './chunks.ts'
+import { BLOCK, CHUNK, isZero, LENT, placesOn, TAIL } from './chunks.ts'
 import { readDrive } from './drive-io.ts'
 import type { OpenDrive } from './open-drive.ts'
 import { readBack } from './read-back.ts'
@@ -94,7 +94,9 @@ export const flashImage = async (options: FlashOptions): Promise<Flashed> => {
   const skippedZeros = await looksBlank(drive, image.bytes, block)
   const skippedBlock = skippedZeros ? block : undefined
 
-  const places = () => placesOn(drive, image.chunks())
+  const buffers = Array.from({ length: LENT }, () => drive.allocate(CHUNK))
+  const spare = { last: drive.allocate(CHUNK), zeros: drive.allocate(TAIL) }
+  const places = () => placesOn(drive, image.chunks(buffers), spare)
 
   emit({ type: 'step', title: `writing ${name}` })
   const tellWritten = progressOf(emit, 'written')

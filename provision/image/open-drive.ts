@@ -12,7 +12,7 @@ export interface OpenDrive {
   /** in bytes */
   readonly size: number
   readonly sectorBytes: number
-  /** Memory for `read` and `write`, of zeros. There is enough for eight chunks. */
+  /** Memory for `read` and `write`, of zeros. There is enough for ten chunks. */
   readonly allocate: (bytes: number) => Buffer
   /** Fills the buffer. */
   readonly read: (offset: number, into: Buffer) => Promise<void>
@@ -29,7 +29,7 @@ export interface OpenOptions {
   readonly isFile: boolean
 }
 
-const MEMORY = 8 * CHUNK
+const MEMORY = 10 * CHUNK
 
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? ''
 

@@ -4,7 +4,7 @@ import { KnoxError } from '../core/errors.ts'
 import { openSource } from '../system/process.ts'
 import { failureOf } from '../system/runner.ts'
 import { xzUnpack, xzUnpackedBytes } from '../tools/xz.ts'
-import { CHUNK, chunkBuffers, inChunks } from './chunks.ts'
+import { bufferOf, inChunks } from './chunks.ts'
 
 /** An image file as it will stand on a drive. */
 export interface ImageSource {
@@ -12,10 +12,10 @@ export interface ImageSource {
   /** unpacked, in bytes */
   readonly bytes: number
   /**
-   * The image from its beginning in chunks of 4 MiB, each good until the next but one is asked for. Throws
-   * `verification` if it is damaged or ends too early.
+   * The image from its beginning in chunks as long as the buffers, which take turns: a chunk is good until its buffer
+   * is needed again. Throws `verification` if it is damaged or ends too early.
    */
-  readonly chunks: () => AsyncGenerator<Buffer>
+  readonly chunks: (buffers: readonly Buffer[]) => AsyncGenerator<Buffer>
 }
 
 const noImage = (message: string, hint: string) =>
@@ -35,14 +35,15 @@ const endsEarly = (path: string, offset: number) =>
     'it was changed or cut off: build or fetch it again',
   ])
 
-async function* plainChunks(path: string, bytes: number): AsyncGenerator<Buffer> {
+async function* plainChunks(path: string, bytes: number, buffers: readonly Buffer[]): AsyncGenerator<Buffer> {
   const file = await open(path)
   try {
-    const nextBuffer = chunkBuffers(CHUNK)
-    for (let offset = 0; offset < bytes; offset += CHUNK) {
-      const wanted = Math.min(CHUNK, bytes - offset)
-      const chunk = await readAt(file, offset, nextBuffer().subarray(0, wanted))
-      if (chunk.length < wanted) throw endsEarly(path, offset + chunk.length)
+    for (let [turn, offset] = [0, 0]; offset < bytes; turn += 1) {
+      const buffer = bufferOf(buffers, turn)
+      const wanted = Math.min(buffer.length, bytes - offset)
+      const chunk = await readAt(file, offset, buffer.subarray(0, wanted))
+      offset += chunk.length
+      if (chunk.length < wanted) throw endsEarly(path, offset)
       yield chunk
     }
   } finally {
@@ -50,11 +51,15 @@ async function* plainChunks(path: string, bytes: number): AsyncGenerator<Buffer>
   }
 }
 
-async function* unpackedChunks(path: string, bytes: number): AsyncGenerator<Buffer> {
+async function* unpackedChunks(
+  path: string,
+  bytes: number,
+  buffers: readonly Buffer[],
+): AsyncGenerator<Buffer> {
   const source = openSource(xzUnpack(path))
   let offset = 0
   try {
-    for await (const chunk of inChunks(source.output, CHUNK)) {
+    for await (const chunk of inChunks(source.output, buffers)) {
       offset += chunk.length
       // the end of the output may come before it is known that xz failed
       if (offset > bytes) break
@@ -82,11 +87,13 @@ const OTHERS: readonly (readonly [string, Buffer, string])[] = [
   ['zstd', Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), 'unzstd'],
 ]
 
+const SECTOR = 512
+
 /** every partition table that a PC or a Raspberry Pi starts from has this at its first sector's end */
 const hasBootSignature = (first: Buffer): boolean => first.readUInt16LE(510) === 0xaa55
 
 const checkBeginning = (path: string, first: Buffer): void => {
-  if (first.length < 512 || !hasBootSignature(first))
+  if (first.length < SECTOR || !hasBootSignature(first))
     throw noImage(
       `this is no disk image: ${path}`,
       'an image begins with a partition table (55 aa at the end of its first sector)',
@@ -113,9 +120,10 @@ export const openImage = async (path: string, runner: Runner): Promise<ImageSour
   const image = {
     path,
     bytes,
-    chunks: () => (isPacked ? unpackedChunks(path, bytes) : plainChunks(path, bytes)),
+    chunks: (buffers: readonly Buffer[]) =>
+      isPacked ? unpackedChunks(path, bytes, buffers) : plainChunks(path, bytes, buffers),
   }
-  for await (const first of image.chunks()) {
+  for await (const first of image.chunks([Buffer.alloc(SECTOR)])) {
     checkBeginning(path, first)
     return image
   }

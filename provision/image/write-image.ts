@@ -1,4 +1,4 @@
-import { CHUNK, splitZeros, type Place, type Range } from './chunks.ts'
+import { LENT, splitZeros, type Place, type Range } from './chunks.ts'
 import { checkStopped, flushDrive, writeDrive } from './drive-io.ts'
 import type { OpenDrive } from './open-drive.ts'
 
@@ -23,27 +23,24 @@ export const clearHead = async (drive: OpenDrive, bytes = HEAD): Promise<void> =
   await flushDrive(drive)
 }
 
-/** A few writes at once, started in order; what is to be written is copied. After a failed one no other is started. */
+/** A few writes at once, started in order. After a failed one no other is started. */
 const writerOf = (drive: OpenDrive) => {
-  const free = Array.from({ length: DEPTH }, () => drive.allocate(CHUNK))
-  const running: Promise<Buffer>[] = []
+  const running: { readonly turn: number; readonly done: Promise<void> }[] = []
   let failure: Error | undefined
-  const start = async (offset: number, data: Buffer, memory: Buffer): Promise<Buffer> => {
-    await writeDrive(drive, offset, memory.subarray(0, data.copy(memory))).catch((error: unknown) => {
-      failure ??= error instanceof Error ? error : new Error(String(error))
-    })
-    return memory
+  const finish = async (turn: number): Promise<void> => {
+    while ((running[0]?.turn ?? Infinity) <= turn) await running.shift()?.done
   }
   return {
-    write: async (offset: number, data: Buffer) => {
-      const memory = free.pop() ?? (await running.shift())
+    write: async (turn: number, offset: number, data: Buffer) => {
+      if (running.length >= DEPTH) await running.shift()?.done
       if (failure !== undefined) throw failure
-      if (memory !== undefined) running.push(start(offset, data, memory))
+      const done = writeDrive(drive, offset, data).catch((error: unknown) => {
+        failure ??= error instanceof Error ? error : new Error(String(error))
+      })
+      running.push({ turn, done })
     },
-    /** waits for all that were started; never throws */
-    settle: async () => {
-      free.push(...(await Promise.all(running.splice(0))))
-    },
+    /** waits for those up to this turn; never throws */
+    finish,
     /** what the first failing one threw */
     failed: () => failure,
   }
@@ -61,6 +58,7 @@ export const writeImage = async (drive: OpenDrive, options: WriteOptions): Promi
   const { skippedBlock, signal, onBytes } = options
   const writer = writerOf(drive)
   let head: Buffer | undefined
+  let turn = 0
   try {
     for await (const { offset, data } of options.places) {
       checkStopped(signal)
@@ -70,11 +68,14 @@ export const writeImage = async (drive: OpenDrive, options: WriteOptions): Promi
         await clearHead(drive, data.length)
       } else
         for (const { from, to } of stretchesOf(data, skippedBlock))
-          await writer.write(offset + from, data.subarray(from, to))
+          await writer.write(turn, offset + from, data.subarray(from, to))
       onBytes(offset + data.length)
+      turn += 1
+      // the memory of this one is wanted for the next
+      await writer.finish(turn - LENT)
     }
   } finally {
-    await writer.settle()
+    await writer.finish(turn)
   }
   const failure = writer.failed()
   if (failure !== undefined) throw failure

@@ -5,7 +5,6 @@ import { mkdir, readFile, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { CHUNK } from '../../provision/image/chunks.ts'
 import { isAlive, tempFolder, writeProgram } from '../support/expect.ts'
 
 /** `knox flash` as it is typed: real processes, files in place of drives, lsblk played where a drive is needed. */
@@ -183,7 +182,7 @@ describe('knox flash to a file', { concurrency: true }, () => {
       const within = await one.flash(cut, one.file, '--to-file', '--yes')
       assert.equal(within.code, 14)
       assert.match(within.stderr, /the image is damaged: xz gave up[^]*card is not complete: flash it again/)
-      assert.ok((await readFile(one.file)).subarray(0, CHUNK).equals(Buffer.alloc(CHUNK)))
+      assert.ok((await readFile(one.file)).subarray(0, MIB).equals(Buffer.alloc(MIB)))
     },
   )
 })
@@ -220,7 +219,7 @@ describe('knox flash, stopped', { concurrency: true, skip: noXz }, () => {
         stderr,
         /knox: error: stopped\nknox: hint: .*card is not complete, or not proved to be: flash it again/,
       )
-      assert.ok((await readFile(one.file)).subarray(0, CHUNK).equals(Buffer.alloc(CHUNK)))
+      assert.ok((await readFile(one.file)).subarray(0, MIB).equals(Buffer.alloc(MIB)))
       const pids = (await readFile(join(one.dir, 'pids'), 'utf8')).trim().split('\n')
       for (const pid of pids) assert.ok(!isAlive(Number(pid)))
     })

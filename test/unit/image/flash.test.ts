@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { KnoxError } from '../../../provision/core/errors.ts'
 import type { Event } from '../../../provision/core/events.ts'
-import { TAIL } from '../../../provision/image/chunks.ts'
+import { LENT, TAIL } from '../../../provision/image/chunks.ts'
 import { flashImage, type Flashed } from '../../../provision/image/flash.ts'
 import { knoxError, thrownBy } from '../../support/expect.ts'
 import { fakeDrive, systemError, type FakeDrive, type Faults } from '../../support/fake-drive.ts'
@@ -46,11 +46,11 @@ const cases: fc.Arbitrary<Case> = fc
     return { image, chunk, prior }
   })
 
-/** As an image's own chunks: each is good until the next but one is asked for, and wrong from then on. */
+/** As an image's own chunks: each is good until the third next is asked for, and wrong from then on. */
 async function* chunksOf(image: Buffer, chunk: number): AsyncGenerator<Buffer> {
   const lent: Buffer[] = []
   for (let at = 0; at < image.length; at += chunk) {
-    if (lent.length > 1) lent.shift()?.fill(0xee)
+    if (lent.length >= LENT) lent.shift()?.fill(0xee)
     const data = Buffer.from(image.subarray(at, at + chunk))
     lent.push(data)
     yield await Promise.resolve(data)
