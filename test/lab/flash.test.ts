@@ -1,18 +1,15 @@
 import assert from 'node:assert/strict'
 import { spawn, type ChildProcess } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { bundleOf } from '../../provision/lab/bundle.ts'
-import { must } from '../../provision/lab/world.ts'
-import { run, type Output } from '../../provision/system/process.ts'
+import type { Output } from '../../provision/system/process.ts'
+import { flash, flashed, imageOf, loopIn, MIB, PROGRAM, sh } from '../support/flash-lab.ts'
 import { ended } from '../support/lab.ts'
 
 /** `knox flash` on real block devices of the guest: loop devices, SCSI disks, device-mapper tables that lie and fail. */
 
-const MIB = 1024 * 1024
 const IMAGE_MIB = 24
 const DRIVE_MIB = 32
 const DRIVE_SECTORS = DRIVE_MIB * 2048
@@ -21,25 +18,7 @@ let dir = ''
 let full = ''
 let sparse = ''
 
-const sh = async (line: string): Promise<string> =>
-  must(await run(['sh', '-euc', `export DM_DISABLE_UDEV=1; ${line}`], { timeout: 300 })).stdout.trim()
-
-const PROGRAM = ['--no-deprecation', bundleOf('scripts/knox.ts'), 'flash']
-const flash = (...words: readonly string[]): Promise<Output> =>
-  run(['node', ...PROGRAM, ...words], { timeout: 600 })
-
-interface Result {
-  readonly skippedZeros: boolean
-  readonly clearedBytes: number
-  readonly writeSeconds: number
-}
-
-/** Flashes, which must work; what it tells of it. */
-const flashed = async (...words: readonly string[]): Promise<Result> => {
-  const output = await flash(...words, '--yes', '--json')
-  ended(output, 0)
-  return JSON.parse(output.stdout) as Result
-}
+const loopOf = (mib: number, isBlank = false): Promise<string> => loopIn(dir, mib, isBlank)
 
 /** Flashes, and does something to it once it writes. */
 const flashAnd = async (
@@ -58,24 +37,6 @@ const flashAnd = async (
   const code = await new Promise((resolve) => child.on('close', resolve))
   await acted
   return { code, stderr }
-}
-
-/** Bytes that are no zeros, with a partition table of one FreeBSD slice. */
-const imageOf = (mib: number): Buffer => {
-  const data = Buffer.concat(Array<Buffer>(mib).fill(randomBytes(MIB)))
-  data.fill(0, 446, 510)
-  data.set([0x80, 0, 0, 0, 0xa5, 0, 0, 0], 446)
-  data.writeUInt32LE(2048, 454)
-  data.writeUInt32LE(16_384, 458)
-  data.writeUInt16LE(0xaa55, 510)
-  return data
-}
-
-/** A file as a loop device, filled with old data unless it is to be blank. */
-const loopOf = async (mib: number, isBlank = false): Promise<string> => {
-  const file = await sh(`f=$(mktemp ${dir}/drive.XXXXXX); truncate -s ${mib}M $f; echo $f`)
-  if (!isBlank) await sh(`yes 'an old photograph' | head -c ${mib * MIB} >${file}`)
-  return sh(`losetup -f --show -P ${file}`)
 }
 
 const holds = async (image: string, device: string): Promise<void> => {
@@ -263,53 +224,5 @@ describe('flash to a SCSI disk', () => {
     const { code, stderr } = await flashAnd(pull, small, drive)
     assert.equal(code, 21, stderr)
     assert.match(stderr, /the drive stopped .* \(E[A-Z]+\)/)
-  })
-})
-
-describe('flash is fast', () => {
-  const [WRITE, READ, SIZE] = [32, 96, 96]
-
-  /** makes a card of it, for all that this process starts from now on */
-  const throttle = async (drive: string): Promise<void> => {
-    const number = await sh(`lsblk -n -o MAJ:MIN -d ${drive}`)
-    await sh(
-      `mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup; cd /sys/fs/cgroup; ` +
-        `echo +io >cgroup.subtree_control; mkdir -p card; echo ${process.pid} >card/cgroup.procs; ` +
-        `echo '${number} wbps=${WRITE * MIB} rbps=${READ * MIB}' >card/io.max`,
-    )
-  }
-
-  /** the better of two runs in turn, each on a drive that is blank, or full of data */
-  const compare = async (image: string, drive: string, prepare: string) => {
-    let [dd, knox] = [Infinity, Infinity]
-    for (let turn = 0; turn < 2; turn += 1) {
-      await sh(prepare)
-      const started = performance.now()
-      await sh(`dd if=${image} of=${drive} bs=1M oflag=direct conv=fsync 2>/dev/null`)
-      dd = Math.min(dd, (performance.now() - started) / 1000)
-      await sh(prepare)
-      knox = Math.min(knox, (await flashed(image, drive)).writeSeconds)
-    }
-    return { dd, knox }
-  }
-
-  test('at least 0.9 of dd on a full image, three times dd on a sparse one', async (t) => {
-    const [large, gaps] = [join(dir, 'large.img'), join(dir, 'gaps.img')]
-    await writeFile(large, imageOf(SIZE))
-    await writeFile(gaps, imageOf(12))
-    await truncate(gaps, SIZE * MIB)
-    const drive = await loopOf(SIZE + 8)
-    const tell = (what: string, { dd, knox }: { dd: number; knox: number }) =>
-      t.diagnostic(
-        `${what}: dd ${dd.toFixed(2)} s, knox ${knox.toFixed(2)} s, ${(dd / knox).toFixed(2)} of dd`,
-      )
-    tell(`${SIZE} MiB to a loop device in memory`, await compare(large, drive, ':'))
-    await throttle(drive)
-    const whole = await compare(large, drive, ':')
-    tell(`${SIZE} MiB to a card of ${WRITE} MiB/s`, whole)
-    const sparsely = await compare(gaps, drive, `blkdiscard -f ${drive}`)
-    tell(`12 MiB in ${SIZE} MiB to the same card, blank`, sparsely)
-    assert.ok(whole.knox <= whole.dd / 0.9)
-    assert.ok(sparsely.knox <= sparsely.dd / 3)
   })
 })
