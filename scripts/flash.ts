@@ -52,7 +52,7 @@ const flashTo = async (knox: Knox, image: ImageSource, target: Target): Promise<
   try {
     await checkSum(knox, image)
     await knox.confirmTyped(
-      `everything on ${target.name} will be lost; type ${target.words.slice(1).join(' or ')} to go on:`,
+      `everything on ${target.name} will be lost; type ${target.words.join(' or ')} to go on:`,
       target.words,
     )
     knox.whenStopped([`${target.name} is not complete, or not proved to be: flash it again`])
@@ -86,6 +86,7 @@ export const flash = defineCommand({
   },
   run: async (knox) => {
     const [path, device, ...more] = knox.positionals
+    knox.whenStopped(['nothing was changed'])
     const runner = runnerAt(HERE, knox.emit)
     if (more.length > 0)
       throw new KnoxError('usage', `flash takes an image and a drive, not ${more.join(' ')} too`)

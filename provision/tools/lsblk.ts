@@ -2,7 +2,7 @@ import type { Read } from '../core/command.ts'
 import { KnoxError } from '../core/errors.ts'
 import { printable } from '../core/names.ts'
 
-/** lsblk(8) and blkdiscard(8) of util-linux 2.33 (Debian 10) and later. */
+/** lsblk(8) and blkdiscard(8) of util-linux 2.29 (Debian 9) and later. */
 
 /** A block device with what is made of it: partitions, and what stands on those. */
 export interface BlockNode {

@@ -259,6 +259,7 @@ describe('knox flash at a terminal', { concurrency: true, skip: noScript }, () =
     const one = await place(t)
     const { code, stdout } = await typed(one, `${one.file}\r`)
     assert.equal(code, 0, stdout)
+    assert.match(stdout, /everything on \S+card will be lost; type \S+card to go on:/)
     assert.ok(await isWritten(one))
   })
 
