@@ -146,9 +146,9 @@ describe('flash to a drive that', () => {
     return `/dev/mapper/${name}`
   }
 
-  /** milliseconds that every read and write takes */
+  /** milliseconds that every write takes */
   const slow = (name: string, wait: number): Promise<string> =>
-    mapped(name, 0, (loop) => `delay ${loop} 0 ${wait}`)
+    mapped(name, 0, (loop) => `delay ${loop} 0 0 ${loop} 0 ${wait}`)
 
   test('drops writes from some byte on is told by that byte, and keeps no partition table', async () => {
     const from = 13 * 2048
