@@ -1,10 +1,12 @@
 import type { Command } from '../provision/cli/command.ts'
-import { main, processTerminal } from '../provision/cli/main.ts'
+import { main } from '../provision/cli/main.ts'
+import { processTerminal } from '../provision/cli/terminal.ts'
 
 /** Every verb, in the order of the help; each is the file of its name in this folder, loaded only when it is wanted. */
 const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   keys: async () => (await import('./keys.ts')).keys,
   render: async () => (await import('./render.ts')).render,
+  discover: async () => (await import('./discover.ts')).discover,
   flash: async () => (await import('./flash.ts')).flash,
   'prepare-disk': async () => (await import('./prepare-disk.ts')).prepareDisk,
   backup: async () => (await import('./backup.ts')).backup,
@@ -19,9 +21,12 @@ const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   'test-freebsd': async () => (await import('./test-freebsd.ts')).testFreebsd,
 }
 
-const words = process.argv.slice(2)
-const wanted = Object.hasOwn(VERBS, words[0] ?? '') ? VERBS[words[0] ?? ''] : undefined
-const commands =
-  wanted === undefined ? await Promise.all(Object.values(VERBS).map((load) => load())) : [await wanted()]
+const find = async (name: string): Promise<Command | undefined> =>
+  Object.hasOwn(VERBS, name) ? VERBS[name]?.() : undefined
 
-process.exitCode = await main(commands, words, processTerminal())
+const words = process.argv.slice(2)
+const wanted = await find(words[0] ?? '')
+const commands =
+  wanted === undefined ? await Promise.all(Object.values(VERBS).map((load) => load())) : [wanted]
+
+process.exitCode = await main(commands, words, processTerminal(), find)

@@ -2,6 +2,7 @@ import { parseArgs, type ParseArgsConfig } from 'node:util'
 import type { Config } from '../core/config.ts'
 import { KnoxError, type ExitName } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
+import type { Owner } from '../core/owner.ts'
 import type { Secret } from '../core/secret.ts'
 
 export type OptionSpec = NonNullable<ParseArgsConfig['options']>[string] & {
@@ -32,11 +33,13 @@ export interface Values {
 }
 
 /** What a verb gets to work with. Only this touches the terminal. */
-export interface Knox {
+export interface Knox extends Owner {
   readonly args: Values
   readonly positionals: readonly string[]
   readonly dryRun: boolean
   readonly json: boolean
+  /** what --config names */
+  readonly configPath: string | undefined
   /** true if a person sits at the terminal and can be asked */
   readonly interactive: boolean
   /** reads and checks knox.yaml; throws `config` */

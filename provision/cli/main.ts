@@ -1,54 +1,10 @@
 import { KnoxError, exitCodeOf, EXIT_CODES, messageOf } from '../core/errors.ts'
 import { printable } from '../core/names.ts'
-import { loadConfig } from '../system/config-file.ts'
 import { stopProcesses } from '../system/process.ts'
-import { helpOf, parseWords, type Command, type Knox } from './command.ts'
-import { askConfirm, askPassphrase, askText, readPassphraseFile } from './prompts.ts'
+import { helpOf, parseWords, type Command } from './command.ts'
+import { knoxFor, type Ending } from './knox.ts'
 import { reporterFor, type Reporter } from './reporter.ts'
-
-/** What main needs of the process; tests give their own. */
-export interface Terminal {
-  readonly stdout: (text: string) => void
-  readonly stderr: (text: string) => void
-  /** stdin and stderr are terminals that can move a cursor */
-  readonly interactive: boolean
-  /** calls back when the owner wants an end: Ctrl-C, kill, a closed terminal; returns what takes that back */
-  readonly onStop: (stop: () => void) => () => void
-}
-
-const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-
-/** milliseconds after which a run that was told to stop, and has not, is ended anyway */
-const LAST_RESORT = 10_000
-
-const onStop: Terminal['onStop'] = (stop) => {
-  let told = false
-  const hear = () => {
-    // whoever asks twice does not want to wait
-    if (told) process.exit(EXIT_CODES.interrupted)
-    told = true
-    setTimeout(() => process.exit(EXIT_CODES.interrupted), LAST_RESORT).unref()
-    stop()
-  }
-  for (const signal of STOP_SIGNALS) process.on(signal, hear)
-  return () => {
-    // once told it stays deaf, so that the end of the run is not cut short
-    if (!told) for (const signal of STOP_SIGNALS) process.off(signal, hear)
-  }
-}
-
-/** A log that is full, or a terminal that was closed, does not end a backup. */
-const deafTo = (stream: NodeJS.WriteStream) => {
-  stream.on('error', () => undefined)
-  return (text: string) => void stream.write(text)
-}
-
-export const processTerminal = (): Terminal => ({
-  stdout: deafTo(process.stdout),
-  stderr: deafTo(process.stderr),
-  interactive: process.stdin.isTTY && process.stderr.isTTY && process.env['TERM'] !== 'dumb',
-  onStop,
-})
+import type { Terminal } from './terminal.ts'
 
 const MEANINGS: Record<keyof typeof EXIT_CODES, string> = {
   ok: 'done, and proved where there is something to prove',
@@ -90,67 +46,6 @@ const overview = (commands: readonly Command[]): string =>
     '',
     exitCodeTable(),
   ].join('\n')
-
-/** The owner's wish for an end, and what to say then. */
-interface Ending {
-  readonly asked: AbortController
-  hints: readonly string[]
-}
-
-const contextOf = (
-  command: Command,
-  words: readonly string[],
-  terminal: Terminal,
-  ending: Ending,
-): { knox: Knox; reporter: Reporter } => {
-  const { values, positionals } = parseWords(command, words)
-  const json = values.flag('json')
-  const reporter = reporterFor(
-    { json, verbose: values.flag('verbose'), terminal: terminal.interactive },
-    terminal.stderr,
-  )
-  const nobody = (question: string) =>
-    new KnoxError('refused', `nobody is at a terminal to answer: ${question}`, ['--yes confirms'])
-  const knox: Knox = {
-    args: values,
-    positionals,
-    dryRun: values.flag('dry-run'),
-    json,
-    interactive: terminal.interactive,
-    config: () => loadConfig(values.text('config')),
-    emit: reporter.emit,
-    result: (text, value) => terminal.stdout(json ? `${JSON.stringify(value)}\n` : `${text}\n`),
-    confirm: async (question) => {
-      if (values.flag('yes')) return
-      if (!terminal.interactive) throw nobody(question)
-      reporter.pause()
-      if (!(await askConfirm(question))) throw new KnoxError('refused', 'not confirmed, nothing was changed')
-    },
-    confirmTyped: async (question, accepted) => {
-      if (values.flag('yes')) return
-      if (!terminal.interactive) throw nobody(question)
-      reporter.pause()
-      const typed = (await askText(question)).trim().toLowerCase()
-      if (!accepted.some((word) => word.toLowerCase() === typed))
-        throw new KnoxError('refused', 'not confirmed, nothing was changed')
-    },
-    signal: ending.asked.signal,
-    whenStopped: (hints) => {
-      ending.hints = hints
-    },
-    passphrase: async (question, options) => {
-      const file = values.text('passphrase-file')
-      if (file !== undefined) return readPassphraseFile(file)
-      if (!terminal.interactive)
-        throw new KnoxError('refused', `nobody is at a terminal to answer: ${question}`, [
-          '--passphrase-file FILE gives the passphrase',
-        ])
-      reporter.pause()
-      return askPassphrase(question, options?.twice ?? false)
-    },
-  }
-  return { knox, reporter }
-}
 
 const reportError = (error: unknown, json: boolean, terminal: Terminal) => {
   const known = error instanceof KnoxError
@@ -201,11 +96,15 @@ const runUntilStopped = async <T>(terminal: Terminal, ending: Ending, work: () =
   }
 }
 
-/** Runs `knox <words>`; returns the exit code. Never throws. */
+/**
+ * Runs `knox <words>`; returns the exit code. Never throws. `find` gives the verbs that a verb runs, where `commands` holds
+ * only the one that was typed.
+ */
 export const main = async (
   commands: readonly Command[],
   words: readonly string[],
   terminal: Terminal,
+  find = (name: string) => Promise.resolve(commands.find((command) => command.name === name)),
 ): Promise<number> => {
   const [verb, ...rest] = words
   let reporter: Reporter | undefined
@@ -222,9 +121,13 @@ export const main = async (
       return EXIT_CODES.ok
     }
     const ending = { asked: new AbortController(), hints: [STOPPED_HINT] }
-    const context = contextOf(command, rest, terminal, ending)
-    reporter = context.reporter
-    const ended = await runUntilStopped(terminal, ending, () => command.run(context.knox))
+    const { values } = parseWords(command, rest)
+    reporter = reporterFor(
+      { json: values.flag('json'), verbose: values.flag('verbose'), terminal: terminal.interactive },
+      terminal.stderr,
+    )
+    const knox = knoxFor(command, rest, { terminal, reporter, ending, find, passphrases: new Map() })
+    const ended = await runUntilStopped(terminal, ending, () => command.run(knox))
     return EXIT_CODES[ended ?? 'ok']
   } catch (error) {
     reporter?.pause()

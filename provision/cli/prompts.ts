@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { KnoxError } from '../core/errors.ts'
+import type { Choice, Question } from '../core/owner.ts'
 import { Secret } from '../core/secret.ts'
 
 const interrupted = (error: unknown): never => {
@@ -21,14 +22,31 @@ export const askConfirm = async (question: string): Promise<boolean> => {
   return Boolean(answer.yes)
 }
 
-/** Asks for a line of text at the terminal. */
-export const askText = async (question: string): Promise<string> => {
+/** Asks for a line of text at the terminal, until there is no problem with it. */
+export const askText = async (
+  question: string,
+  { initial, problem }: Pick<Question, 'initial' | 'problem'> = {},
+): Promise<string> => {
+  const validate = (text: string) => problem?.(text.trim()) ?? true
+  const given = initial === undefined ? {} : { default: initial }
   const answer = await (
     await prompts()
   )
-    .prompt([{ type: 'input', name: 'text', message: question }])
+    .prompt([{ type: 'input', name: 'text', message: question, validate, ...given }])
     .catch(interrupted)
-  return String(answer.text)
+  return String(answer.text).trim()
+}
+
+/** Asks for one of several at the terminal. */
+export const askChoice = async ({ question, choices, initial }: Choice): Promise<string> => {
+  const list = choices.map(({ value, label }) => ({ value, name: label }))
+  const given = initial === undefined ? {} : { default: initial }
+  const answer = await (
+    await prompts()
+  )
+    .prompt([{ type: 'select', name: 'value', message: question, choices: list, ...given }])
+    .catch(interrupted)
+  return String(answer.value)
 }
 
 const askPassword = async (question: string): Promise<string> => {

@@ -40,7 +40,8 @@ const BOARD_DEFAULTS = {
 const box = z
   .strictObject({
     name: named(NAMES.box).default('knox'),
-    addresses: z.array(address).min(1, { error: 'needs at least one address' }).max(16),
+    /** empty as long as the box has not been found */
+    addresses: z.array(address).max(16),
     board: z.enum(BOARDS).default('rpi-b'),
     release: named(NAMES.release).default('releng/10.2'),
     keymap: named(NAMES.keymap).default('us'),

@@ -92,6 +92,12 @@ export const parseAddress = (text: string): Address | undefined => {
   return known && port >= 1 && port <= 65_535 ? { host, port } : undefined
 }
 
+/** As knox.yaml takes it: port 22 is not said. */
+export const formatAddress = ({ host, port }: Address): string => {
+  if (port === 22) return host
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
 /** Replaces control characters and those that turn a line's direction, so that text from elsewhere cannot forge a terminal. */
 export const printable = (text: string): string =>
   text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, '?')

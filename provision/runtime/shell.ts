@@ -10,7 +10,7 @@ import { exists, withTempDir } from '../system/files.ts'
 import { openChannel, run, type Channel } from '../system/process.ts'
 import { failureOf, runnerAt, type Place } from '../system/runner.ts'
 import { SSH_FAILURES, sshArgv, type SshTarget } from '../tools/ssh.ts'
-import type { Box } from './target.ts'
+import { noAddress, type Box } from './target.ts'
 
 const READY_SECONDS = 60
 
@@ -82,7 +82,7 @@ export const withShell = async <T>(
   const key = await unlockPrivateKey(box.folder, 'knox-shell', passphrase)
   return withTempDir((dir) =>
     withAgent(dir, key, async (agent) => {
-      let failure: unknown = new KnoxError('config', 'the box has no address')
+      let failure: unknown = noAddress()
       for (const address of box.addresses) {
         const target = { folder: box.folder, boxName: box.name, address }
         try {

@@ -33,6 +33,11 @@ export const prepareBox = async (config: Config): Promise<Box> => {
   return { folder, name, addresses }
 }
 
+export const noAddress = (): KnoxError =>
+  new KnoxError('config', 'knox.yaml names no address of the box', [
+    'knox discover finds it on your network; box.addresses takes it',
+  ])
+
 export interface Connection {
   readonly session: Session
   readonly target: SshTarget
@@ -40,7 +45,7 @@ export interface Connection {
 
 /** Opens the session at the first address that answers. Throws what the last one said if none does. */
 export const connect = async (box: Box, emit: Emit): Promise<Connection> => {
-  let failure: unknown
+  let failure: unknown = noAddress()
   for (const address of box.addresses) {
     const target: SshTarget = { folder: box.folder, boxName: box.name, address }
     const argv = sshArgv(target, 'knox-send')

@@ -96,17 +96,29 @@ export const parseConfig = (text: string, file: string): Config => {
   )
 }
 
+const readConfig = (path: string): Promise<string | undefined> =>
+  readTextIfAny(path).catch((error: unknown) => {
+    throw new KnoxError('config', `${path} cannot be read: ${messageOf(error)}`)
+  })
+
+/** The knox.yaml that counts; undefined if there is none. `file` is what --config names. */
+export const findConfig = async (file: string | undefined): Promise<string | undefined> => {
+  for (const path of file === undefined ? candidates() : [resolve(file)])
+    if ((await readConfig(path)) !== undefined) return path
+  return undefined
+}
+
+/** Where a new knox.yaml belongs. */
+export const newConfigPath = (file: string | undefined): string => resolve(file ?? 'knox.yaml')
+
 /** Finds, reads and checks knox.yaml. Throws `config` if there is none or it is wrong. */
 export const loadConfig = async (file: string | undefined): Promise<Config> => {
-  for (const path of file === undefined ? candidates() : [resolve(file)]) {
-    const text = await readTextIfAny(path).catch((error: unknown) => {
-      throw new KnoxError('config', `${path} cannot be read: ${messageOf(error)}`)
-    })
-    if (text !== undefined) return parseConfig(text, path)
-  }
+  const path = await findConfig(file)
+  const text = path === undefined ? undefined : await readConfig(path)
+  if (path !== undefined && text !== undefined) return parseConfig(text, path)
   const looked = file === undefined ? candidates().join(' and ') : resolve(file)
   throw new KnoxError('config', `there is no knox.yaml (looked at ${looked})`, [
-    'cp knox.example.yaml knox.yaml, then write your box’s address and your pool into it',
+    'cp knox.example.yaml knox.yaml, then write your box’s address and your pool into it; or let knox setup ask you',
     'or name one with --config FILE',
   ])
 }

@@ -1,7 +1,8 @@
 import { EXIT_CODES } from '../../provision/core/errors.ts'
 import type { Command, Knox } from '../../provision/cli/command.ts'
 import { defineCommand } from '../../provision/cli/command.ts'
-import { main, type Terminal } from '../../provision/cli/main.ts'
+import { main } from '../../provision/cli/main.ts'
+import type { Terminal } from '../../provision/cli/terminal.ts'
 
 /** What `knox` would print, and its exit code, without a process of its own. */
 export interface Shown {

@@ -15,11 +15,6 @@ export const BROKEN: readonly Case[] = [
   ['no home', box, /^knox\.yaml:1:1: home: is missing$/],
   ['no addresses', `box: {}\n${home}`, /^knox\.yaml:1:6: box\.addresses: is missing$/],
   [
-    'no address in the list',
-    `box:\n  addresses: []\n${home}`,
-    /^knox\.yaml:2:14: box\.addresses: needs at least one address$/,
-  ],
-  [
     'an unknown key at the top',
     `${box}${home}extra: 1\n`,
     /^knox\.yaml:5:1: extra: is not a key knox knows$/,

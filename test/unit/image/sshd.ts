@@ -29,7 +29,7 @@ export const prepare = async (): Promise<void> => {
   if (isRoot) await mkdir(PRIVSEP, { recursive: true, mode: 0o755 })
 }
 
-const freePort = (): Promise<number> =>
+export const freePort = (): Promise<number> =>
   new Promise((resolve, reject) => {
     const server = createServer().on('error', reject)
     server.listen(0, '127.0.0.1', () => {
@@ -38,9 +38,9 @@ const freePort = (): Promise<number> =>
     })
   })
 
-const answers = (port: number): Promise<boolean> =>
+const answers = (port: number, host: string): Promise<boolean> =>
   new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1')
+    const socket = connect(port, host)
     socket.on('error', () => resolve(false))
     socket.on('connect', () => {
       socket.destroy()
@@ -48,22 +48,26 @@ const answers = (port: number): Promise<boolean> =>
     })
   })
 
-const isUp = async (sshd: ChildProcess, port: number): Promise<boolean> => {
+const isUp = async (sshd: ChildProcess, port: number, host: string): Promise<boolean> => {
   for (let attempt = 0; attempt < 200 && sshd.exitCode === null; attempt += 1) {
-    if (await answers(port)) return true
+    if (await answers(port, host)) return true
     await sleep(25)
   }
   return false
 }
 
-/** Starts sshd with this file on a port of its own, until the test is over; returns the port. */
-export const startSshd = async (t: TestContext, config: string): Promise<number> => {
+/** Starts sshd with this file, on a port of its own if none is said, until the test is over; returns the port. */
+export const startSshd = async (
+  t: TestContext,
+  config: string,
+  { host = '127.0.0.1', port: wanted }: { readonly host?: string; readonly port?: number } = {},
+): Promise<number> => {
   await prepare()
   let said = ''
   for (let attempt = 0; attempt < 3; attempt += 1) {
-    const port = await freePort()
+    const port = wanted ?? (await freePort())
     const words = ['-D', '-e', '-f', config, '-p', port.toString()]
-    const options = ['-o', 'ListenAddress=127.0.0.1', '-o', 'PidFile=none']
+    const options = ['-o', `ListenAddress=${host}`, '-o', 'PidFile=none']
     const sshd = spawn(SSHD, [...words, ...options], { stdio: ['ignore', 'ignore', 'pipe'] })
     sshd.stderr.setEncoding('utf8').on('data', (text: string) => (said += text))
     t.after(async () => {
@@ -72,7 +76,7 @@ export const startSshd = async (t: TestContext, config: string): Promise<number>
       sshd.kill('SIGTERM')
       await ended
     })
-    if (await isUp(sshd, port)) return port
+    if (await isUp(sshd, port, host)) return port
   }
   throw new Error(`sshd does not start: ${said}`)
 }
