@@ -1,22 +1,28 @@
+import { readFile } from 'node:fs/promises'
 import { defineCommand, type Knox } from '../provision/cli/command.ts'
 import { KnoxError, type ExitName } from '../provision/core/errors.ts'
 import { LOGINS, type Login } from '../provision/core/keys.ts'
 import {
+  backupKeys,
   checkPassphrase,
   ensureKeyFolder,
   formatEnd,
   initKeys,
   listKeys,
+  openKeysBackup,
   parseSourceAddress,
   parseValidity,
   planInit,
   planSigning,
   renewLogins,
+  requireKeys,
+  restoreKeys,
   signLogins,
   type PlannedCertificate,
 } from '../provision/keys/key-folder.ts'
 import { keyTable } from '../provision/keys/key-table.ts'
-import { homeFolder } from '../provision/system/config-file.ts'
+import { findConfig, homeFolder, newConfigPath, parseConfig } from '../provision/system/config-file.ts'
+import { writeFileAtomic } from '../provision/system/files.ts'
 import { withLock } from '../provision/system/lock.ts'
 
 const PASSPHRASE = 'passphrase of the keys'
@@ -98,7 +104,70 @@ const reissue = async (knox: Knox, act: typeof signLogins, what: string): Promis
   return undefined
 }
 
-const SUBCOMMANDS: Readonly<Record<string, (knox: Knox) => Promise<ExitName | undefined>>> = {
+const FILE_PASSPHRASE = 'passphrase of the file with the keys'
+
+const oneFile = (files: readonly string[], word: string): string => {
+  const [file, ...more] = files
+  if (file !== undefined && more.length === 0) return file
+  throw new KnoxError('usage', `knox keys ${word} takes one file`, [`knox keys ${word} knox-keys.tar`])
+}
+
+const backup = async (knox: Knox, words: readonly string[]): Promise<undefined> => {
+  const out = oneFile(words, 'backup')
+  const config = await knox.config()
+  const path = await findConfig(knox.configPath)
+  const folder = homeFolder(config)
+  await requireKeys(folder)
+  if (knox.dryRun) {
+    knox.result(`would write ${out}, and ${out}.txt for printing`, { out })
+    return undefined
+  }
+  const passphrase = await knox.passphrase(`new ${FILE_PASSPHRASE}`, { twice: true })
+  checkPassphrase(passphrase)
+  const made = await withLock(folder, async () =>
+    backupKeys(folder, {
+      boxName: config.box.name,
+      config: path === undefined ? '' : await readFile(path, 'utf8'),
+      out,
+      passphrase,
+      now: new Date(),
+      force: knox.args.flag('force'),
+    }),
+  )
+  const text = [
+    `${made.file} holds the keys and knox.yaml; it was opened once with openssl and tar, and compared`,
+    `${made.sheet} is a page for printing, without secrets; it says how to open the file without knox:`,
+    ...made.commands.map((command) => `  ${command}`),
+    'keep both away from home and from the box',
+  ].join('\n')
+  knox.result(text, made)
+  return undefined
+}
+
+const restore = async (knox: Knox, words: readonly string[]): Promise<undefined> => {
+  const file = oneFile(words, 'restore')
+  const opened = await openKeysBackup(file, await knox.passphrase(FILE_PASSPHRASE))
+  const config = parseConfig(opened.config, 'knox.yaml')
+  const folder = knox.args.text('to') ?? homeFolder(config)
+  const path = newConfigPath(knox.configPath)
+  const isNew = (await findConfig(path)) === undefined
+  const names = opened.files.map(({ name }) => name)
+  if (knox.dryRun) {
+    knox.result(`would put into ${folder}: ${names.join(', ')}`, { folder, files: names })
+    return undefined
+  }
+  await restoreKeys(folder, opened.files)
+  if (isNew) await writeFileAtomic(path, opened.config)
+  const where = isNew ? `knox.yaml is ${path}` : `${path} was there already and was left alone`
+  knox.result(`${names.length} files are in ${folder}; ${where}`, { folder, files: names })
+  return undefined
+}
+
+type Subcommand = (knox: Knox, words: readonly string[]) => Promise<ExitName | undefined>
+
+const WITH_WORDS: Readonly<Record<string, Subcommand>> = { backup, restore }
+
+const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
   init,
   list,
   sign: (knox) => reissue(knox, signLogins, 'new certificates'),
@@ -109,18 +178,28 @@ const SUBCOMMANDS: Readonly<Record<string, (knox: Knox) => Promise<ExitName | un
 export const keys = defineCommand({
   name: 'keys',
   summary: 'the keys and certificates of the box, made at home',
-  positionals: 'init|list|sign|renew',
+  positionals: 'init|list|sign|renew|backup FILE|restore FILE',
   details: [
-    'init   make the CA key, the host key, three logins with certificates, and the disk key',
-    'list   what there is, and what is wrong with it',
-    'sign   new certificates for the keys that the logins have',
-    'renew  new keys for the logins, and certificates',
+    'init     make the CA key, the host key, three logins with certificates, and the disk key',
+    'list     what there is, and what is wrong with it',
+    'sign     new certificates for the keys that the logins have',
+    'renew    new keys for the logins, and certificates',
+    'backup   one encrypted file of all keys and knox.yaml, that openssl and tar open anywhere, and a page for printing',
+    'restore  the keys and knox.yaml back from that file; nothing that is there is replaced',
     '',
     'The box trusts the CA key: after sign or renew nothing changes there.',
   ].join('\n'),
   options: {
     'passphrase-file': { type: 'string', value: 'FILE', help: 'passphrase of the keys, first line' },
-    force: { type: 'boolean', help: 'init: move keys that exist to a sub-folder and make new ones' },
+    force: {
+      type: 'boolean',
+      help: 'init: move keys that exist to a sub-folder and make new ones; backup: replace the file',
+    },
+    to: {
+      type: 'string',
+      value: 'DIR',
+      help: 'restore: the key folder (default: as knox.yaml in the file says)',
+    },
     login: { type: 'string', value: 'LOGIN', help: `sign, renew: only ${LOGINS.join(' | ')}` },
     validity: { type: 'string', value: 'DAYS', help: 'sign, renew: such as 365d (default: forever)' },
     'source-address': {
@@ -132,9 +211,10 @@ export const keys = defineCommand({
   run: (knox) => {
     const [word = '', ...more] = knox.positionals
     const run = Object.hasOwn(SUBCOMMANDS, word) ? SUBCOMMANDS[word] : undefined
-    if (run !== undefined && more.length === 0) return run(knox)
-    throw new KnoxError('usage', `knox keys takes one of ${Object.keys(SUBCOMMANDS).join(', ')}`, [
-      'see: knox keys --help',
-    ])
+    if (run !== undefined && more.length === 0) return run(knox, [])
+    const runWithWords = Object.hasOwn(WITH_WORDS, word) ? WITH_WORDS[word] : undefined
+    if (runWithWords !== undefined) return runWithWords(knox, more)
+    const all = Object.keys({ ...SUBCOMMANDS, ...WITH_WORDS })
+    throw new KnoxError('usage', `knox keys takes one of ${all.join(', ')}`, ['see: knox keys --help'])
   },
 })

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { KnoxError } from '../core/errors.ts'
 import { KEY_FILES, LOGINS, type Login } from '../core/keys.ts'
 import type { Secret } from '../core/secret.ts'
-import { readSecretFile, readTextIfAny } from '../system/files.ts'
+import { exists, readSecretFile, readTextIfAny } from '../system/files.ts'
 import { readCertificateLine, type SignedCertificate } from './certificate.ts'
 import { readPublicKeyLine } from './ed25519.ts'
 
@@ -48,4 +48,9 @@ export const readCertificateFile = async (
   const path = join(folder, certificateFile(login))
   const text = await readTextIfAny(path)
   return text === undefined ? undefined : readCertificateLine(text, path)
+}
+
+/** Throws `config` if there are no keys in the folder. */
+export const requireKeys = async (folder: string): Promise<void> => {
+  if (!(await exists(join(folder, publicFile(KEY_FILES.hostKey))))) throw noKeys(folder)
 }

@@ -6,10 +6,15 @@ import { readPrivateKey, writePrivateKey } from './private-key.ts'
 
 /** The owner's key folder: what other folders may use of provision/keys. */
 
+export { backupKeys, lastKeysBackup } from './backup-keys.ts'
+export type { BackupKeysOptions, KeysBackup } from './backup-keys.ts'
 export { checkPassphrase, ensureKeyFolder, initKeys, planInit } from './init-keys.ts'
 export type { InitOptions, InitPlan, InitReport } from './init-keys.ts'
+export { requireKeys } from './key-files.ts'
 export { listKeys } from './list-keys.ts'
 export type { KeyKind, ListedCertificate, ListedKey } from './list-keys.ts'
+export { openKeysBackup, restoreKeys } from './restore-keys.ts'
+export type { OpenedBackup } from './restore-keys.ts'
 export { planSigning, renewLogins, signLogins } from './sign-logins.ts'
 export type { PlannedCertificate, SignOptions, SignPlanOptions } from './sign-logins.ts'
 export { parseSourceAddress } from './source-address.ts'
