@@ -6,6 +6,7 @@ import { processTerminal } from '../provision/cli/terminal.ts'
 const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   keys: async () => (await import('./keys.ts')).keys,
   render: async () => (await import('./render.ts')).render,
+  schedule: async () => (await import('./schedule.ts')).schedule,
   discover: async () => (await import('./discover.ts')).discover,
   flash: async () => (await import('./flash.ts')).flash,
   'prepare-disk': async () => (await import('./prepare-disk.ts')).prepareDisk,

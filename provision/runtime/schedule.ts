@@ -1,0 +1,59 @@
+import { KnoxError } from '../core/errors.ts'
+import { quote, quoteAll } from '../core/quote.ts'
+
+/** The line of crontab(5) that runs knox every day. */
+
+export interface Schedule {
+  readonly hour: number
+  readonly minute: number
+}
+
+/** `17:59`. Throws `usage` if it is no time of day. */
+export const parseTime = (text: string): Schedule => {
+  const [, hour = '', minute = ''] = /^([0-9]{1,2}):([0-9]{2})$/.exec(text) ?? []
+  if (hour === '' || Number(hour) > 23 || Number(minute) > 59)
+    throw new KnoxError('usage', `${JSON.stringify(text)} is not a time of day`, ['such as 17:59'])
+  return { hour: Number(hour), minute: Number(minute) }
+}
+
+/** cron gives its commands /usr/bin:/bin only; zfs is in /sbin or /usr/sbin, node in /usr/local/bin on FreeBSD */
+const PATH = '/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin'
+
+const markOf = (config: string): string => `# knox: ${config}`
+
+/** In crontab(5) a bare % ends the command, whatever quotes stand around it. */
+const escaped = (command: string): string => command.replaceAll('%', String.raw`\%`)
+
+export interface CronJob extends Schedule {
+  /** absolute paths: what runs knox, its script, knox.yaml, where the output goes */
+  readonly node: string
+  readonly script: string
+  readonly config: string
+  readonly log: string
+}
+
+/** One line, with full paths. knox itself takes a lock, so that a long run and the next do not collide. */
+export const cronLine = ({ hour, minute, node, script, config, log }: CronJob): string => {
+  for (const path of [node, script, config, log])
+    if (/[\n\r]/.test(path))
+      throw new KnoxError('usage', 'a path with a line break cannot stand in a crontab')
+  const command = quoteAll([node, script, 'snapback', '--config', config])
+  return `${minute} ${hour} * * * ${escaped(`PATH=${PATH} ${command} >>${quote(log)} 2>&1 ${markOf(config)}`)}`
+}
+
+const isOurs = (line: string, config: string): boolean => line.endsWith(` ${escaped(markOf(config))}`)
+
+/** The line of this knox.yaml in a crontab; undefined if there is none. */
+export const findLine = (crontab: string, config: string): string | undefined =>
+  crontab.split('\n').find((line) => isOurs(line, config))
+
+/** The crontab with this line in place of the one that knox wrote, or without it; all else as it was. */
+export const withLine = (crontab: string, config: string, line: string | undefined): string => {
+  const lines = crontab.split('\n')
+  const at = lines.findIndex((one) => isOurs(one, config))
+  const others = lines.filter((one) => !isOurs(one, config))
+  if (line === undefined) return others.join('\n')
+  if (at !== -1) return others.toSpliced(at, 0, line).join('\n')
+  const before = crontab === '' || crontab.endsWith('\n') ? crontab : `${crontab}\n`
+  return `${before}${line}\n`
+}

@@ -1,0 +1,57 @@
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { defineCommand } from '../provision/cli/command.ts'
+import { KnoxError } from '../provision/core/errors.ts'
+import { cronLine, findLine, parseTime, withLine } from '../provision/runtime/schedule.ts'
+import { findConfig, homeFolder } from '../provision/system/config-file.ts'
+import { HERE, runnerAt } from '../provision/system/runner.ts'
+import { readCrontab, writeCrontab } from '../provision/tools/crontab.ts'
+
+/** Exit: 0 done, 2 not a time, 3 no knox.yaml, 4 no crontab allowed, 15 no cron here. */
+export const schedule = defineCommand({
+  name: 'schedule',
+  summary: 'run knox snapback every day, by a line in your crontab',
+  details:
+    'The line has full paths and appends to knox.log in the key folder. Other lines of the crontab stay as they are.',
+  options: {
+    time: { type: 'string', value: 'HH:MM', help: 'when (default: 17:59)' },
+    remove: { type: 'boolean', help: 'take the line out again' },
+    print: { type: 'boolean', help: 'only print the line' },
+  },
+  run: async (knox) => {
+    const folder = homeFolder(await knox.config())
+    const config = await findConfig(knox.configPath)
+    if (config === undefined) throw new KnoxError('config', 'knox.yaml is gone')
+    const line = cronLine({
+      ...parseTime(knox.args.text('time') ?? '17:59'),
+      node: process.execPath,
+      script: fileURLToPath(new URL('./knox.mjs', import.meta.url)),
+      config,
+      log: join(folder, 'knox.log'),
+    })
+    if (knox.args.flag('print')) {
+      knox.result(line, { line })
+      return undefined
+    }
+    const runner = runnerAt(HERE, knox.emit)
+    const before = await runner.read(readCrontab)
+    const wanted = knox.args.flag('remove') ? undefined : line
+    const after = withLine(before, config, wanted)
+    if (knox.dryRun) {
+      const would =
+        wanted === undefined
+          ? `would remove: ${findLine(before, config) ?? 'nothing'}`
+          : `would write: ${line}`
+      knox.result(would, { line: wanted ?? null })
+      return undefined
+    }
+    if (after !== before) await runner.act(writeCrontab(after))
+    const found = findLine(await runner.read(readCrontab), config)
+    if (found !== wanted)
+      throw new KnoxError('verification', 'the crontab does not hold what was written to it')
+    knox.result(wanted === undefined ? 'knox is in the crontab no more' : `in the crontab: ${line}`, {
+      line: wanted ?? null,
+    })
+    return undefined
+  },
+})

@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { cronLine, findLine, parseTime, withLine } from '../../../provision/runtime/schedule.ts'
+import { knoxError, tempFolder, writeProgram } from '../../support/expect.ts'
+
+const job = (config: string) => ({
+  ...parseTime('7:05'),
+  node: '/usr/local/bin/node',
+  script: '/home/me/my knox/scripts/knox.mjs',
+  config,
+  log: "/home/me/it's 100% mine/knox.log",
+})
+const path = fc.stringMatching(/^\/[ -~]{1,30}$/)
+
+test('a time of day is read, and nothing else', () => {
+  assert.deepEqual(parseTime('17:59'), { hour: 17, minute: 59 })
+  for (const word of ['24:00', '7:60', '7', '', '* *', '7:5', '07:00\n', '-1:00'])
+    assert.throws(() => parseTime(word), knoxError('usage'), word)
+})
+
+test('what cron hands to sh runs knox with those very words and that log', async (t) => {
+  const dir = await tempFolder(t)
+  const node = await writeProgram(dir, 'node %d', `printf '%s\\n' "$@" "$PATH"`)
+  const log = join(dir, "it's 100% mine")
+  const line = cronLine({ ...job(`${dir}/a 5% "knox".yaml`), node, log })
+  const command = line.split(' ').slice(5).join(' ')
+  // cron(8): an unescaped % is a newline, \% a %
+  assert.ok(!/(?<!\\)%/.test(command))
+  const { status } = spawnSync('/bin/sh', ['-c', command.replaceAll(String.raw`\%`, '%')], { env: {} })
+  assert.equal(status, 0)
+  const [script, verb, flag, config, PATH] = (await readFile(log, 'utf8')).split('\n')
+  assert.deepEqual(
+    [script, verb, flag, config],
+    [job('').script, 'snapback', '--config', `${dir}/a 5% "knox".yaml`],
+  )
+  assert.match(PATH ?? '', /^\/sbin:.*\/usr\/local\/bin$/)
+})
+
+test('its own line is replaced in its place or taken out; all others stay as they were', () => {
+  const other = fc.stringMatching(/^[ -~]{0,30}$/).filter((line) => !line.includes('# knox: '))
+  fc.assert(
+    fc.property(fc.array(other), fc.array(other), path, (before, after, config) => {
+      const line = cronLine(job(config))
+      const later = cronLine({ ...job(config), hour: 3 })
+      const crontab = [...before, line, ...after, ''].join('\n')
+      assert.equal(findLine(crontab, config), line)
+      assert.equal(withLine(crontab, config, later), [...before, later, ...after, ''].join('\n'))
+      assert.equal(withLine(crontab, config, undefined), [...before, ...after, ''].join('\n'))
+      const plain = [...before, ...after, ''].join('\n')
+      const added = withLine(plain, config, line)
+      assert.ok(added.startsWith(plain) && findLine(added, config) === line)
+      assert.equal(withLine(added, config, line), added)
+    }),
+  )
+  assert.equal(withLine('MAILTO=me', '/k', 'x'), 'MAILTO=me\nx\n')
+  assert.throws(() => cronLine(job('/a\nb')), knoxError('usage'))
+})
+
+test('knox schedule writes the real file of a strict crontab, and keeps what is there', async (t) => {
+  const dir = await tempFolder(t)
+  // a stand-in as strict as crontab(1): -l, or - with a last line that ends
+  await writeProgram(
+    dir,
+    'crontab',
+    `case $#/$1 in
+1/-l) if [ -f '${dir}/tab' ]; then cat '${dir}/tab'; else echo "no crontab for me" >&2; exit 1; fi ;;
+1/-) cat >'${dir}/new'; [ -z "$(tail -c 1 '${dir}/new')" ] || { echo "missing newline before EOF" >&2; exit 1; }; mv '${dir}/new' '${dir}/tab' ;;
+*) exit 64 ;;
+esac`,
+  )
+  await writeFile(join(dir, 'knox.yaml'), 'box:\n  addresses: []\nhome:\n  pool: tank\n')
+  const knox = (...words: readonly string[]) =>
+    spawnSync(
+      process.execPath,
+      [join(import.meta.dirname, '../../../scripts/knox.mjs'), 'schedule', ...words],
+      {
+        cwd: dir,
+        encoding: 'utf8',
+        env: { ...process.env, HOME: dir, PATH: `${dir}:${process.env['PATH'] ?? ''}` },
+      },
+    )
+  const first = knox('--time', '3:30')
+  assert.equal(first.status, 0, first.stderr)
+  assert.match(
+    await readFile(join(dir, 'tab'), 'utf8'),
+    /^30 3 \* \* \* PATH=\S+ \S+ \S+knox\.mjs snapback --config \S+ >>\S+knox\.log 2>&1 # knox: \S+\n$/m,
+  )
+  await writeFile(join(dir, 'tab'), `# mine\n${await readFile(join(dir, 'tab'), 'utf8')}0 1 * * * true\n`)
+  assert.equal(knox('--time', '4:30').status, 0)
+  assert.match(await readFile(join(dir, 'tab'), 'utf8'), /^# mine\n30 4 .*\n0 1 \* \* \* true\n$/)
+  assert.equal(knox('--dry-run', '--remove').status, 0)
+  assert.equal(knox('--remove').status, 0)
+  assert.equal(await readFile(join(dir, 'tab'), 'utf8'), '# mine\n0 1 * * * true\n')
+  assert.equal(knox('--time', '25:00').status, 2)
+  assert.match(knox('--print').stdout, /^59 17 /)
+})
