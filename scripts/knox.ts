@@ -4,6 +4,7 @@ import { processTerminal } from '../provision/cli/terminal.ts'
 
 /** Every verb, in the order of the help; each is the file of its name in this folder, loaded only when it is wanted. */
 const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
+  setup: async () => (await import('./setup.ts')).setup,
   keys: async () => (await import('./keys.ts')).keys,
   render: async () => (await import('./render.ts')).render,
   schedule: async () => (await import('./schedule.ts')).schedule,

@@ -13,6 +13,9 @@ import { zpoolCreate, zpoolExport, zpoolImport } from '../tools/zpool.ts'
 
 const SMALLEST_DISK = 64 * 1024 * 1024
 
+/** The copy of a disk's GELI metadata in the key folder. */
+export const metadataFile = (disk: string): string => `geli-metadata-${disk.replaceAll('/', '-')}.bin`
+
 /** One line that tells the owner which disk this is. */
 export const describeDisk = (disk: Disk): string =>
   `${disk.name} (${disk.description}, serial ${disk.serial ?? 'unknown'}, ${formatBytes(disk.bytes)})`
@@ -102,8 +105,6 @@ export const prepareDisk = async (
   const metadata = await runner.read(readMetadata(disk))
   if (!metadata.subarray(0, 9).equals(Buffer.from('GEOM::ELI')))
     throw new KnoxError('verification', 'the GELI metadata that came back is none')
-  await writeFileAtomic(join(folder, `geli-metadata-${disk.replaceAll('/', '-')}.bin`), metadata, {
-    replace: true,
-  })
+  await writeFileAtomic(join(folder, metadataFile(disk)), metadata, { replace: true })
   emit({ type: 'done', title: 'the GELI metadata is in the key folder, the disk is locked' })
 }

@@ -63,6 +63,10 @@ export const sshConfigText = (folder: string, boxName: string, logins: readonly 
 export const knownHostsText = (boxName: string, publicKey: string): string =>
   `${boxName} ${publicKey.trim().split(' ').slice(0, 2).join(' ')}\n`
 
+/** An onion service is reached through Tor's own port; nc(1) of FreeBSD's base and OpenBSD's on Debian take these words. */
+const proxyWords = ({ host }: Address): readonly string[] =>
+  host.toLowerCase().endsWith('.onion') ? ['-o', 'ProxyCommand=nc -X 5 -x 127.0.0.1:9050 %h %p'] : []
+
 /** ssh as one of knox's logins. `agent` is the socket of a private agent, `words` are further options. */
 export const sshArgv = (
   target: SshTarget,
@@ -75,6 +79,7 @@ export const sshArgv = (
   '-T',
   ...(options.agent === undefined ? [] : ['-o', `IdentityAgent=${options.agent}`]),
   ...(options.words ?? []),
+  ...proxyWords(target.address),
   '-o',
   `HostName=${target.address.host}`,
   '-p',

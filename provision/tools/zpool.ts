@@ -1,4 +1,5 @@
 import type { Change, Read } from '../core/command.ts'
+import { FAILURES } from './zfs.ts'
 
 /** zpool(8) on the box, FreeBSD 10.2 and later. */
 
@@ -13,6 +14,14 @@ export const zpoolCreate = (pool: string, provider: string): Change => ({
     ...['-O', 'atime=off', '-O', 'compression=lz4', '-O', 'canmount=off', pool, provider],
   ],
 })
+
+/** The imported pools of this machine. */
+export const poolNames: Read<readonly string[]> = {
+  effect: 'read',
+  argv: ['zpool', 'list', '-H', '-o', 'name'],
+  failures: FAILURES,
+  parse: (stdout) => stdout.split('\n').filter((line) => line !== ''),
+}
 
 /** As a session imports it: nothing is mounted. */
 export const zpoolImport = (pool: string): Change => ({

@@ -1,0 +1,58 @@
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { KnoxError } from '../core/errors.ts'
+import type { Emit } from '../core/events.ts'
+import { KEY_FILES } from '../core/keys.ts'
+import { formatAddress, type Address } from '../core/names.ts'
+import { run } from '../system/process.ts'
+import { isBox } from './discover.ts'
+import type { DiskState } from './session.ts'
+import { connect, type Box } from './target.ts'
+
+export interface Answer {
+  readonly address: Address
+  readonly disk: DiskState
+}
+
+const fingerprintOf = (line: string): string | undefined => {
+  const blob = /\b(?:ssh-[a-z0-9]+|ecdsa-[a-z0-9-]+) ([A-Za-z0-9+/=]{16,})/.exec(line)?.[1]
+  if (blob === undefined) return undefined
+  const hash = createHash('sha256').update(Buffer.from(blob, 'base64')).digest('base64')
+  return `SHA256:${hash.replace(/=+$/, '')}`
+}
+
+/** The fingerprints that a machine shows; not proved, only for a message. */
+const shownBy = async ({ host, port }: Address): Promise<readonly string[]> => {
+  const { stdout } = await run(['ssh-keyscan', '-T', '10', '-p', port.toString(), host], { timeout: 30 })
+  return [...new Set(stdout.split('\n').flatMap((line) => fingerprintOf(line) ?? []))]
+}
+
+/** The error for another machine at the box's address: `key-rejected`, with both fingerprints. */
+export const otherMachine = async (box: Box, address: Address): Promise<KnoxError> => {
+  const ours = fingerprintOf(await readFile(join(box.folder, `${KEY_FILES.hostKey}.pub`), 'utf8'))
+  const theirs = await shownBy(address)
+  return new KnoxError('key-rejected', `another machine than the box answers at ${formatAddress(address)}`, [
+    `its host key is ${theirs.length === 0 ? 'unknown' : theirs.join(' or ')}`,
+    `the box’s is ${ours ?? 'unknown'}`,
+  ])
+}
+
+/**
+ * Asks the box whether it lives: the first address where it says hello; its disk stays as it is. Undefined if nobody answers.
+ * Throws `key-rejected` with both fingerprints if somebody else does, and what the session throws if the box itself refuses.
+ */
+export const knock = async (box: Box, emit: Emit): Promise<Answer | undefined> => {
+  for (const address of box.addresses)
+    try {
+      const { session } = await connect({ ...box, addresses: [address] }, emit)
+      await session.bye()
+      return { address, disk: session.disk }
+    } catch (error) {
+      if (!(error instanceof KnoxError)) throw error
+      if (error.code === 'unreachable') continue
+      if (error.code !== 'key-rejected' || (await isBox(box, address))) throw error
+      throw await otherMachine(box, address)
+    }
+  return undefined
+}

@@ -1,0 +1,95 @@
+import { join } from 'node:path'
+import { userInfo } from 'node:os'
+import { KnoxError } from '../core/errors.ts'
+import { formatBytes } from '../core/sizes.ts'
+import { readHome } from '../runtime/backup.ts'
+import { metadataFile } from '../runtime/prepare-disk.ts'
+import { preview } from '../runtime/preview.ts'
+import { readReceipt } from '../runtime/receipt.ts'
+import { findLine } from '../runtime/schedule.ts'
+import { findConfig, homeFolder } from '../system/config-file.ts'
+import { exists } from '../system/files.ts'
+import { HERE, runnerAt } from '../system/runner.ts'
+import { readCrontab } from '../tools/crontab.ts'
+import { configNow, type Step } from './step.ts'
+
+const silent = () => undefined
+
+/** Chosen, encrypted, with a pool on it, and locked again. */
+export const disk: Step = {
+  title: 'the box’s disk',
+  plan: 'knox prepare-disk',
+  look: async (world) => {
+    const config = await configNow(world)
+    const isPrepared = await exists(join(homeFolder(config), metadataFile(config.box.disk)))
+    return isPrepared ? `${config.box.disk} is encrypted, a copy of its metadata is at home` : undefined
+  },
+  act: ({ owner }) => owner.run(['prepare-disk']),
+}
+
+/** zfs's own rights: a user's runs need no root once they are given. */
+const withDelegation = (error: unknown, pool: string): unknown => {
+  if (!(error instanceof KnoxError) || error.code !== 'platform' || process.getuid?.() === 0) return error
+  return new KnoxError('platform', `zfs does not let ${userInfo().username} take snapshots of ${pool}`, [
+    `once, as root: zfs allow -u ${userInfo().username} send,diff,snapshot,mount,hold ${pool}`,
+  ])
+}
+
+/** What is to be sent. */
+export const snapshot: Step = {
+  title: 'a snapshot',
+  plan: 'knox snapshot',
+  look: async (world) => {
+    const config = await configNow(world)
+    const root = (await readHome(config, silent)).find(({ name }) => name === config.home.pool)
+    const newest = root?.snapshots.at(-1)
+    return newest === undefined ? undefined : `${config.home.pool}@${newest.name}`
+  },
+  act: async (world) => {
+    const { pool } = (await configNow(world)).home
+    await world.owner.run(['snapshot']).catch((error: unknown) => {
+      throw withDelegation(error, pool)
+    })
+  },
+}
+
+/** The first send, and its proof; can be interrupted and goes on. */
+export const firstBackup: Step = {
+  title: 'the first backup',
+  plan: 'knox backup',
+  look: async (world) => {
+    const config = await configNow(world)
+    const receipt = await readReceipt(homeFolder(config))
+    return receipt?.box === config.box.name
+      ? `${receipt.datasets.length} datasets proved on ${receipt.provedAt}, and the disk is locked`
+      : undefined
+  },
+  act: async (world) => {
+    const { streams } = await preview(await configNow(world), silent, false)
+    const bytes = streams.reduce((sum, stream) => sum + (stream.bytes ?? 0), 0)
+    world.emit({
+      type: 'note',
+      text: `about ${formatBytes(bytes)} are to be sent; the time left is shown, and it can be stopped and goes on where it was`,
+    })
+    await world.owner.run(['backup'])
+  },
+}
+
+/** Every day from now on. */
+export const schedule: Step = {
+  title: 'the schedule',
+  plan: 'knox schedule',
+  look: async (world) => {
+    const path = await findConfig(world.configPath)
+    if (path === undefined) return undefined
+    return findLine(await runnerAt(HERE, silent).read(readCrontab), path)
+  },
+  act: async ({ owner }) => {
+    const time = await owner.ask({
+      question: 'when shall it run, every day?',
+      flag: 'time',
+      initial: '17:59',
+    })
+    await owner.run(['schedule', '--time', time])
+  },
+}

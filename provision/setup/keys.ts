@@ -1,0 +1,35 @@
+import { join } from 'node:path'
+import { KEY_FILES } from '../core/keys.ts'
+import { lastKeysBackup } from '../keys/key-folder.ts'
+import { homeFolder } from '../system/config-file.ts'
+import { exists } from '../system/files.ts'
+import { configNow, type Step } from './step.ts'
+
+/** Everything that says who is who: made at home, before the box exists. */
+export const keys: Step = {
+  title: 'keys',
+  plan: 'knox keys init',
+  look: async (world) => {
+    const folder = homeFolder(await configNow(world))
+    return (await exists(join(folder, `${KEY_FILES.hostKey}.pub`))) ? folder : undefined
+  },
+  act: ({ owner }) => owner.run(['keys', 'init']),
+}
+
+/** The setup is not finished before the copy was opened once. */
+export const keysBackup: Step = {
+  title: 'copy of the keys',
+  plan: 'knox keys backup FILE, on a USB stick for instance',
+  look: async (world) => {
+    const last = await lastKeysBackup(homeFolder(await configNow(world)))
+    return last === undefined ? undefined : `${last.file}, opened once as a test on ${last.madeAt}`
+  },
+  act: async ({ owner }) => {
+    const file = await owner.ask({
+      question: 'the keys must not be lost with this house: a file on a USB stick for an encrypted copy?',
+      flag: 'keys-backup',
+      problem: (text) => (text === '' ? 'needs a file name' : undefined),
+    })
+    await owner.run(['keys', 'backup', file])
+  },
+}

@@ -1,0 +1,47 @@
+import { defineCommand } from '../provision/cli/command.ts'
+import { ROAD } from '../provision/setup/road.ts'
+import { survey, walk, type Walked } from '../provision/setup/walk.ts'
+
+const SIGNS = { done: '[x]', now: '[x]', later: '[ ]', 'to do': '[ ]' } as const
+
+const describe = (walked: readonly Walked[]): string =>
+  walked.map(({ step, state, evidence }) => `${SIGNS[state]} ${step}: ${evidence}`).join('\n')
+
+/** Exit: 0 all of it is done, 4 a question nobody answered, 10 the box does not answer, 130 stopped; else what the step says. */
+export const setup = defineCommand({
+  name: 'setup',
+  summary:
+    'from a card or an installed machine to the first proven backup and a daily schedule, step by step',
+  details: [
+    'Each step looks whether it is done already: stopped anywhere, it goes on there. --dry-run shows what is left.',
+    'Without a terminal the flags answer; --yes confirms that the box’s disk may be encrypted, and loses what is on it.',
+  ].join('\n'),
+  options: {
+    pool: { type: 'string', value: 'POOL', help: 'the pool to back up (default: the only one)' },
+    name: { type: 'string', value: 'NAME', help: 'name of the box (default: knox)' },
+    board: { type: 'string', value: 'BOARD', help: 'rpi-b or laptop (default: rpi-b)' },
+    box: {
+      type: 'string',
+      value: 'HOW',
+      help: 'ready, card or installed: how far the box is (default: ready)',
+    },
+    address: { type: 'string', value: 'HOST', help: 'where the box is (default: look for it)' },
+    image: { type: 'string', value: 'FILE', help: 'the image for the card' },
+    card: { type: 'string', value: 'DEVICE', help: 'the card to write it to' },
+    'keys-backup': { type: 'string', value: 'FILE', help: 'where the encrypted copy of the keys goes' },
+    time: { type: 'string', value: 'HH:MM', help: 'when it runs every day (default: 17:59)' },
+    placed: { type: 'string', value: 'HOST', help: 'its address in the other house, an .onion too' },
+    'passphrase-file': {
+      type: 'string',
+      value: 'FILE',
+      help: 'passphrase of the keys and of their copy, first line',
+    },
+  },
+  run: async (knox) => {
+    knox.whenStopped(['nothing is lost: knox setup goes on from here'])
+    const world = { owner: knox, emit: knox.emit, configPath: knox.configPath }
+    const walked = knox.dryRun ? await survey(ROAD, world) : await walk(ROAD, world)
+    knox.result(describe(walked), { steps: walked })
+    return undefined
+  },
+})
