@@ -1,6 +1,7 @@
-import { defineCommand } from '../provision/cli/command.ts'
+import { defineCommand, type Knox } from '../provision/cli/command.ts'
 import { quoteAll } from '../provision/core/quote.ts'
 import { Secret } from '../provision/core/secret.ts'
+import { formatBytes } from '../provision/core/sizes.ts'
 import {
   checkDisk,
   describeDisk,
@@ -9,14 +10,58 @@ import {
 } from '../provision/runtime/prepare-disk.ts'
 import { withShell } from '../provision/runtime/shell.ts'
 import { prepareBox } from '../provision/runtime/target.ts'
+import type { Runner } from '../provision/core/command.ts'
+import type { Config } from '../provision/core/config.ts'
+import { findConfig } from '../provision/system/config-file.ts'
+import { editConfig } from '../provision/system/edit-config.ts'
 import { withLock } from '../provision/system/lock.ts'
-import { readDisk } from '../provision/tools/disk.ts'
+import { readDisk, type Disk } from '../provision/tools/disk.ts'
+import { geomDisks } from '../provision/tools/geom.ts'
+
+const HOW = 'which disk of the box? all that is on it will be lost'
+
+/** The disk's name: knox.yaml's, unless the box has several that nothing uses; those in use cannot be chosen. */
+const chooseDisk = async (knox: Knox, config: Config, runner: Runner): Promise<string> => {
+  const free = (await runner.read(geomDisks)).filter(({ inUse }) => !inUse)
+  const known = config.box.disk
+  const isThere = free.some(({ name }) => name === known)
+  if (free.length === 0 || (isThere && free.length === 1)) return knox.args.text('disk') ?? known
+  const choices = free.map(({ name, description, serial, bytes }) => ({
+    value: name,
+    label: `${name}: ${description ?? 'unknown model'}, serial ${serial ?? 'unknown'}, ${formatBytes(bytes)}`,
+  }))
+  return knox.choose({ question: HOW, flag: 'disk', choices, ...(isThere ? { initial: known } : {}) })
+}
+
+/** What may be typed to confirm: what stands on the disk itself, else its name. */
+const wordsOf = ({ name, serial, description }: Disk): readonly string[] => {
+  const printed = [serial ?? '', description === 'unknown model' ? '' : description].filter(
+    (word) => word !== '',
+  )
+  return printed.length === 0 ? [name] : printed
+}
+
+/** Another disk than knox.yaml's is written into it, since every backup asks for it by name. */
+const remember = async (knox: Knox, disk: string): Promise<void> => {
+  const path = await findConfig(knox.configPath)
+  if (path === undefined) return
+  await editConfig(path, (document) => document.setIn(['box', 'disk'], disk))
+  knox.emit({
+    type: 'note',
+    text: `${path} now names ${disk}; the box’s script must know it too: render or adopt again`,
+  })
+}
 
 /** Exit: 0 prepared and locked, 4 in use, not empty or not confirmed, 12 wrong passphrase or key, 21 no such disk. */
 export const prepareDisk = defineCommand({
   name: 'prepare-disk',
   summary: 'encrypt the box’s disk with GELI and make its pool; all that is on it is lost',
   options: {
+    disk: {
+      type: 'string',
+      value: 'DISK',
+      help: 'of several disks this one (default: box.disk of knox.yaml)',
+    },
     erase: { type: 'boolean', help: 'the disk may hold data, and all of it may be lost' },
     'passphrase-file': {
       type: 'string',
@@ -25,12 +70,13 @@ export const prepareDisk = defineCommand({
     },
   },
   run: async (knox) => {
-    const config = await knox.config()
-    const box = await prepareBox(config)
+    const known = await knox.config()
+    const box = await prepareBox(known)
     const passphrase = await knox.passphrase('passphrase of the keys')
     return withLock(box.folder, () =>
       withShell(box, passphrase, knox.emit, async (runner) => {
-        const disk = await runner.read(readDisk(config.box.disk))
+        const disk = await runner.read(readDisk(await chooseDisk(knox, known, runner)))
+        const config = { ...known, box: { ...known.box, disk: disk.name } }
         checkDisk(disk, knox.args.flag('erase'))
         if (knox.dryRun) {
           const commands = preparations(config, new Secret('disk key', '')).map(({ change }) =>
@@ -39,8 +85,13 @@ export const prepareDisk = defineCommand({
           knox.result(commands.join('\n'), { disk, commands })
           return undefined
         }
-        await knox.confirm(`everything on ${describeDisk(disk)} will be lost; go on?`)
+        const words = wordsOf(disk)
+        await knox.confirmTyped(
+          `everything on ${describeDisk(disk)} will be lost; type ${words.join(' or ')} to go on:`,
+          words,
+        )
         await prepare(config, box.folder, runner, knox.emit)
+        if (disk.name !== known.box.disk) await remember(knox, disk.name)
         knox.result(`${describeDisk(disk)} is encrypted, holds the pool ${config.box.pool}, and is locked`, {
           disk,
         })

@@ -92,7 +92,9 @@ export const knoxFor = (command: Command, words: readonly string[], run: Run): K
       const words = choice.choices.map(({ value }) => value)
       const problem = (word: string) =>
         words.includes(word) ? undefined : `${JSON.stringify(word)} is none of ${words.join(', ')}`
-      return answer({ ...choice, problem }, () => askChoice(choice))
+      const [only, ...others] = words
+      const isOpen = only === undefined || others.length > 0
+      return answer({ ...choice, problem }, () => (isOpen ? askChoice(choice) : Promise.resolve(only)))
     },
     run: async ([name = '', ...more]) => {
       const other = await run.find(name)

@@ -32,6 +32,8 @@ export interface WorldOptions {
   readonly tankMib?: number
   /** lines added to the `home:` part of knox.yaml */
   readonly homeYaml?: string
+  /** `bare`: no keys yet, and the box's sshd does not run: `serveBox` starts it */
+  readonly box?: 'ready' | 'bare'
 }
 
 export const PASSPHRASE = 'correct horse battery staple'
@@ -144,8 +146,14 @@ export const startWorld = async (options: WorldOptions = {}): Promise<World> => 
   const world = await startHome('  addresses: [10.77.0.2]\n', options.homeYaml ?? '', namespaceBox)
   const { dir, knox } = world
   must(await worldScript('up', dir, String(options.diskMib ?? 512), String(options.tankMib ?? 512)))
+  if (options.box === 'bare') return world
   must(await knox('keys', 'init', '--passphrase-file', `${dir}/passphrase`))
+  await serveBox(world)
+  return world
+}
+
+/** Renders the box's files by knox.yaml and the keys that there are, and starts its sshd with them. */
+export const serveBox = async ({ dir, knox }: World): Promise<void> => {
   must(await knox('render', '--out', `${dir}/overlay`))
   must(await worldScript('serve', dir, `${dir}/overlay`))
-  return world
 }

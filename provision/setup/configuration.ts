@@ -28,6 +28,7 @@ const choosePool = async ({ owner, emit }: World): Promise<string> => {
   return owner.choose({
     question: 'which pool is to be backed up?',
     flag: 'pool',
+    // without a terminal there is nothing to choose where there is one
     ...(pools.length === 1 ? { initial: only } : {}),
     choices: pools.map((pool) => ({ value: pool, label: pool })),
   })

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { readFile, rm, stat } from 'node:fs/promises'
+import { after, before, describe, test } from 'node:test'
+import { bundleOf } from '../../provision/lab/bundle.ts'
+import { PASSPHRASE, serveBox, startWorld, type World } from '../../provision/lab/world.ts'
+import { lockedAgain } from '../support/lab.ts'
+import { CTRL_C, ENTER, startPty, type Pty } from '../support/pty.ts'
+
+/** `knox setup` at a terminal, from nothing to a proven backup of a real pool on the real box; stopped at every question. */
+
+let world: World
+
+before(async () => {
+  world = await startWorld({ diskMib: 256, tankMib: 256, box: 'bare' })
+  await rm(`${world.dir}/knox.yaml`)
+  await world.home('dd if=/dev/urandom of=photo bs=1M count=8')
+})
+after(() => world.stop())
+
+const setup = (...words: readonly string[]): Pty =>
+  startPty(
+    [
+      'node',
+      '--no-deprecation',
+      bundleOf('scripts/knox.ts'),
+      'setup',
+      '--config',
+      `${world.dir}/knox.yaml`,
+      ...words,
+    ],
+    { cwd: world.dir },
+  )
+
+/** Ctrl-C at this question: exit 130, nothing left open on the box. */
+const stopAt = async (pty: Pty, question: RegExp): Promise<void> => {
+  await pty.see(question, 120)
+  pty.type(CTRL_C)
+  assert.equal(await pty.ended, 130, pty.screen())
+  await lockedAgain(world)
+}
+
+describe('knox setup', () => {
+  test('makes knox.yaml and the keys, and waits for a box', async () => {
+    const pty = setup()
+    await pty.see(/box be called\?/)
+    pty.type(ENTER)
+    await pty.see(/what is the box\?/)
+    pty.type(ENTER)
+    await pty.see(/new passphrase of the keys/)
+    pty.type(PASSPHRASE + ENTER)
+    await pty.see(/\(again\)/)
+    pty.type(PASSPHRASE + ENTER)
+    await stopAt(pty, /how far is it\?/)
+    assert.match(await readFile(`${world.dir}/knox.yaml`, 'utf8'), /pool: tank/)
+  })
+
+  test('finds the box by its host key; can be stopped at the passphrase and at the disk', async () => {
+    await serveBox(world)
+    const pty = setup()
+    await pty.see(/how far is it\?/, 120)
+    pty.type(ENTER)
+    await pty.see(/its address\?/)
+    pty.type(ENTER)
+    await pty.see(/10\.77\.0\.2 is the box’s first address/, 120)
+    await pty.see(/the box: knox answers at 10\.77\.0\.2, proved by its host key; its disk is locked/, 60)
+    await stopAt(pty, /passphrase of the keys/)
+    const again = setup()
+    await again.see(/passphrase of the keys/, 120)
+    again.type(PASSPHRASE + ENTER)
+    await stopAt(again, /will be lost; type LAB-0001 or LAB Virtual Disk to go on/)
+    const wrong = setup()
+    await wrong.see(/passphrase of the keys/, 120)
+    wrong.type(PASSPHRASE + ENTER)
+    await wrong.see(/to go on:/, 60)
+    wrong.type(`da0${ENTER}`)
+    assert.equal(await wrong.ended, 4)
+    assert.match(wrong.screen(), /not confirmed, nothing was changed/)
+    await lockedAgain(world)
+  })
+
+  test('prepares the disk, takes a snapshot, and the first backup is proved', async () => {
+    const pty = setup()
+    await pty.see(/passphrase of the keys/, 120)
+    pty.type(PASSPHRASE + ENTER)
+    await pty.see(/to go on:/, 60)
+    pty.type(`lab-0001${ENTER}`)
+    await pty.see(/the box’s disk: da0 is encrypted/, 240)
+    await pty.see(/a snapshot: tank@/, 60)
+    await pty.see(/the first backup: 1 datasets proved/, 240)
+    await stopAt(pty, /a file on a USB stick/)
+  })
+
+  test('copies the keys, writes the schedule, and ends with all of it done', async () => {
+    const first = setup()
+    await first.see(/a file on a USB stick/, 120)
+    first.type(`${world.dir}/stick.tar${ENTER}`)
+    await stopAt(first, /new passphrase of the file/)
+    const pty = setup('--keys-backup', `${world.dir}/stick.tar`)
+    await pty.see(/new passphrase of the file/, 120)
+    pty.type(PASSPHRASE + ENTER)
+    await pty.see(/\(again\)/)
+    pty.type(PASSPHRASE + ENTER)
+    await pty.see(/copy of the keys: /, 120)
+    await stopAt(pty, /when shall it run/)
+    assert.equal((await stat(`${world.dir}/stick.tar`)).mode & 0o777, 0o600)
+    const last = setup('--time', '3:15')
+    await last.see(/in the other house\?/, 120)
+    last.type(ENTER)
+    assert.equal(await last.ended, 0, last.screen())
+    assert.match(
+      last.screen(),
+      /\[x\] the first backup: [^]*\[x\] copy of the keys: [^]*\[ \] the other house: /,
+    )
+    assert.match(await world.home('crontab -l'), /^15 3 \* \* \* PATH=\S+ \S+ \S+ snapback --config /m)
+    assert.ok(!last.screen().includes(PASSPHRASE))
+    await lockedAgain(world)
+  })
+
+  test('once more without a terminal finds all of it done', async () => {
+    const output = await world.knox('setup')
+    assert.equal(output.exitCode, 0, output.stderr)
+    assert.equal(output.stdout.match(/^\[x\] /gm)?.length, 8)
+    await lockedAgain(world)
+  })
+})

@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { describe, test, type TestContext } from 'node:test'
+import { initKeys } from '../../provision/keys/key-folder.ts'
+import { Secret } from '../../provision/core/secret.ts'
+import { CTRL_C, DOWN, ENTER, startPty } from '../support/pty.ts'
+import { tempFolder, writeProgram } from '../support/expect.ts'
+import { freePort, noSshd, startSshd } from '../unit/image/sshd.ts'
+
+/** `knox setup` at a real terminal, up to where it needs the box; the rest of the road is walked in the lab. */
+
+const KNOX = resolve(import.meta.dirname, '../../scripts/knox.mjs')
+const PASSPHRASE = 'correct horse battery staple'
+
+const makeHome = async (t: TestContext, pools = 'tank\n') => {
+  const dir = await tempFolder(t)
+  await mkdir(join(dir, 'bin'))
+  // a stand-in for zpool(8), `zpool list -H -o name` only
+  await writeProgram(
+    join(dir, 'bin'),
+    'zpool',
+    `[ "$*" = "list -H -o name" ] || exit 2; printf '${pools.replaceAll('\n', '\\n')}'`,
+  )
+  const env = { HOME: dir, PATH: `${dir}/bin:${process.env['PATH'] ?? ''}` }
+  const at = (...words: readonly string[]) =>
+    startPty([process.execPath, KNOX, 'setup', ...words], { cwd: dir, env })
+  const without = (...words: readonly string[]) =>
+    spawnSync(process.execPath, [KNOX, 'setup', ...words], {
+      cwd: dir,
+      env: { ...process.env, ...env },
+      encoding: 'utf8',
+    })
+  return { dir, env, at, without }
+}
+
+const stopped = async (pty: ReturnType<typeof startPty>): Promise<void> => {
+  pty.type(CTRL_C)
+  assert.equal(await pty.ended, 130, pty.screen())
+  assert.match(pty.screen(), /nothing is lost: knox setup goes on from here/)
+}
+
+describe('knox setup at a terminal', { concurrency: true }, () => {
+  test('asks what only the owner knows, can be stopped at every question, and goes on there', async (t) => {
+    const { dir, at } = await makeHome(t, 'tank\nzroot\n')
+    const one = at()
+    await one.see(/which pool is to be backed up\?/)
+    await stopped(one)
+    assert.ok(!(await readdir(dir)).includes('knox.yaml'))
+
+    const two = at()
+    await two.see(/which pool/)
+    two.type(DOWN + ENTER)
+    await two.see(/what shall the box be called\?/)
+    await stopped(two)
+    assert.ok(!(await readdir(dir)).includes('knox.yaml'))
+
+    const three = at()
+    await three.see(/which pool/)
+    three.type(DOWN + ENTER)
+    await three.see(/be called\?/)
+    three.type(`Bad;name${ENTER}`)
+    await three.see(/is not a box name: expected lower-case letters/)
+    three.type(`${'\b'.repeat(8)}attic${ENTER}`)
+    await three.see(/what is the box\?/)
+    three.type(ENTER)
+    await three.see(/knox\.yaml: .*the pool zroot to the box attic \(rpi-b\)/)
+    await three.see(/new passphrase of the keys/)
+    await stopped(three)
+    assert.match(await readFile(join(dir, 'knox.yaml'), 'utf8'), /name: attic/)
+
+    const four = at()
+    await four.see(/new passphrase of the keys/)
+    four.type(PASSPHRASE + ENTER)
+    await four.see(/\(again\)/)
+    four.type(`something else${ENTER}`)
+    assert.equal(await four.ended, 2)
+    assert.match(four.screen(), /the two passphrases differ/)
+    assert.ok(
+      !(await readdir(join(dir, '.config/knox/attic')).catch((): string[] => [])).includes('geli.key'),
+    )
+
+    const five = at()
+    await five.see(/new passphrase of the keys/)
+    five.type(PASSPHRASE + ENTER)
+    await five.see(/\(again\)/)
+    five.type(PASSPHRASE + ENTER)
+    await five.see(/keys: /)
+    await five.see(/how far is it\?/)
+    await stopped(five)
+    assert.ok(!five.screen().includes(PASSPHRASE))
+
+    const six = at()
+    await six.see(/how far is it\?/)
+    six.type(ENTER)
+    await six.see(/its address\?/)
+    six.type(`$(reboot)${ENTER}`)
+    await six.see(/is not an address/)
+    await stopped(six)
+
+    const seven = at('--address', '127.0.0.1:1', '--box', 'ready')
+    assert.equal(await seven.ended, 10)
+    assert.match(seven.screen(), /does not answer at 127\.0\.0\.1:1/)
+  })
+
+  test('is readable at 60 columns and without colours', async (t) => {
+    const { dir, env } = await makeHome(t)
+    const words = [process.execPath, KNOX, 'setup']
+    const narrow = startPty(words, { cwd: dir, env: { ...env, NO_COLOR: '1' }, columns: 60 })
+    await narrow.see(/what shall the box be called\?/)
+    narrow.type(ENTER)
+    await narrow.see(/what is the box\?[^]*a Raspberry Pi, Model B/)
+    narrow.type(ENTER)
+    await narrow.see(/new passphrase of the keys/)
+    await stopped(narrow)
+  })
+})
+
+describe('knox setup without a terminal', { concurrency: true }, () => {
+  test('takes its answers from flags, and says which one is missing', async (t) => {
+    const { dir, without } = await makeHome(t, 'tank\nzroot\n')
+    const asked = without()
+    assert.equal(asked.status, 4)
+    assert.match(
+      asked.stderr,
+      /nobody is at a terminal to answer: which pool[^]*--pool answers it[^]*goes on from here/,
+    )
+    assert.equal(without('--pool', 'nowhere').status, 2)
+    assert.equal(without('--pool', 'tank', '--board', 'toaster').status, 2)
+    assert.equal(without('--pool', 'tank', '--name', '../etc').status, 2)
+    assert.ok(!(await readdir(dir)).includes('knox.yaml'))
+    const keyless = without('--pool', 'tank')
+    assert.deepEqual([keyless.status, /--passphrase-file/.test(keyless.stderr)], [4, true])
+    await writeFile(join(dir, 'pass'), `${PASSPHRASE}\n`, { mode: 0o600 })
+    const silent = without('--passphrase-file', 'pass', '--address', '127.0.0.1:1')
+    assert.equal(silent.status, 10)
+    assert.match(silent.stderr, /the box does not answer at 127\.0\.0\.1:1/)
+    const road = without('--dry-run')
+    assert.equal(road.status, 0)
+    assert.match(
+      road.stdout,
+      /\[x\] knox\.yaml: .*\n\[x\] keys: .*\n\[ \] the box: [^]*\[ \] the other house: /,
+    )
+  })
+
+  test('without a pool on this machine says so', async (t) => {
+    const { without } = await makeHome(t, '')
+    const { status, stderr } = without()
+    assert.deepEqual([status, /there is no ZFS pool on this machine/.test(stderr)], [3, true], stderr)
+  })
+
+  test(
+    'refuses another machine at the box’s address, with both fingerprints',
+    { skip: noSshd },
+    async (t) => {
+      const { dir, without } = await makeHome(t)
+      const folder = join(dir, '.config/knox/knox')
+      const port = await freePort()
+      await initKeys(folder, {
+        boxName: 'knox',
+        passphrase: new Secret('passphrase', PASSPHRASE),
+        force: false,
+        now: new Date(),
+      })
+      await writeFile(join(dir, 'knox.yaml'), `box:\n  addresses: [127.0.0.1:${port}]\nhome:\n  pool: tank\n`)
+      assert.equal(
+        spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(dir, 'other')]).status,
+        0,
+      )
+      await writeFile(join(dir, 'sshd'), `HostKey ${dir}/other\n`)
+      await startSshd(t, join(dir, 'sshd'), { port })
+      const { stderr, status } = without()
+      assert.equal(status, 12, stderr)
+      const printOf = (file: string) =>
+        spawnSync('ssh-keygen', ['-lf', file], { encoding: 'utf8' }).stdout.split(' ')[1] ?? 'none'
+      assert.match(stderr, /another machine than the box answers at 127\.0\.0\.1:/)
+      assert.ok(stderr.includes(`its host key is ${printOf(join(dir, 'other.pub'))}`), stderr)
+      assert.ok(stderr.includes(`the box’s is ${printOf(join(folder, 'ssh_host_ed25519_key.pub'))}`), stderr)
+    },
+  )
+})
