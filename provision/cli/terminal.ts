@@ -1,4 +1,5 @@
 import { EXIT_CODES } from '../core/errors.ts'
+import { isTidying } from '../system/process.ts'
 
 /** What main needs of the process; tests give their own. */
 export interface Terminal {
@@ -21,7 +22,12 @@ const onStop: Terminal['onStop'] = (stop) => {
     // whoever asks twice does not want to wait
     if (told) process.exit(EXIT_CODES.interrupted)
     told = true
-    setTimeout(() => process.exit(EXIT_CODES.interrupted), LAST_RESORT).unref()
+    const exit = () => {
+      // what takes down mounts and the like is bounded by the time limits of its own commands
+      if (isTidying()) setTimeout(exit, 1000).unref()
+      else process.exit(EXIT_CODES.interrupted)
+    }
+    setTimeout(exit, LAST_RESORT).unref()
     stop()
   }
   for (const signal of STOP_SIGNALS) process.on(signal, hear)

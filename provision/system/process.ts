@@ -117,15 +117,42 @@ const shell = $({
   spawn: ((...words: Parameters<typeof spawn>) => track(spawn(...words))) as typeof spawn,
 })
 
+/** what must come to its end even if the owner stops the run */
+const tidying = new Set<Promise<unknown>>()
+
+/**
+ * Runs work that leaves something behind if it is cut off, such as a mount: whoever ends the run waits for it. Work that
+ * is stopped must take down by commands with `evenWhenStopped`, for all others fail then.
+ */
+export const tidyUp = async <T>(work: () => Promise<T>): Promise<T> => {
+  const task = work()
+  tidying.add(task)
+  try {
+    return await task
+  } finally {
+    tidying.delete(task)
+  }
+}
+
+/** True while work of tidyUp is under way. */
+export const isTidying = (): boolean => tidying.size > 0
+
+/** Resolves when no work of tidyUp is under way any more. */
+export const tidied = async (): Promise<void> => {
+  while (tidying.size > 0) await Promise.allSettled(tidying)
+}
+
 export interface RunOptions {
   readonly stdin?: string | Secret
+  /** for what takes down: it runs although the owner wants an end */
+  readonly evenWhenStopped?: boolean
   /** seconds until the process is killed; its exit code is then null */
   readonly timeout?: number
 }
 
 /** Runs one command to its end and keeps what it prints. Never throws for a failing command. */
 export const run = async (argv: readonly string[], options: RunOptions = {}): Promise<Output> => {
-  refuseIfStopping()
+  if (options.evenWhenStopped !== true) refuseIfStopping()
   // a buffer always: zx leaves the stdin of a child open if this is an empty string
   const input = options.stdin instanceof Secret ? options.stdin.reveal() : Buffer.from(options.stdin ?? '')
   // zx joins what it reads as text, which breaks a letter of several bytes at the edge of two chunks

@@ -36,12 +36,15 @@ export const failureOf = (result: Result, rules: readonly StderrRule[], where = 
   )
 }
 
-/** Runs commands at a place; `timeout` in seconds bounds each of them. */
-export const runnerAt = (place: Place, emit: Emit, timeout = 600): Runner => {
+/**
+ * Runs commands at a place; `timeout` in seconds bounds each of them. With `evenWhenStopped` they run although the owner
+ * wants an end: for taking down only.
+ */
+export const runnerAt = (place: Place, emit: Emit, timeout = 600, evenWhenStopped = false): Runner => {
   const execute = async (command: Read<unknown> | Change): Promise<Output> => {
     emit({ type: 'command', argv: command.argv, where: place.name })
     const stdin = command.stdin === undefined ? {} : { stdin: command.stdin }
-    const output = await run(place.wrap(command.argv), { timeout, ...stdin })
+    const output = await run(place.wrap(command.argv), { timeout, evenWhenStopped, ...stdin })
     if (output.exitCode === 0) return output
     const own = command.failures ?? []
     // 255 is ssh's own; what a command at the far end says is never taken for a fault of the connection

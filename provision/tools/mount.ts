@@ -1,4 +1,4 @@
-import type { Read } from '../core/command.ts'
+import type { Change, Read } from '../core/command.ts'
 import { printable } from '../core/names.ts'
 
 /** mount(8) of FreeBSD 10.2 and later. */
@@ -24,3 +24,23 @@ export const mounts: Read<readonly Mount[]> = {
       return [{ from: printable(from), on: printable(on), type: printable(type) }]
     }),
 }
+
+export type Access = 'read-only' | 'read-write'
+
+/** Mounts UFS; times of access are not written, so that looking at a file does not change the image. */
+export const mountUfs = (device: string, on: string, access: Access): Change => ({
+  effect: 'change',
+  argv: ['mount', '-t', 'ufs', '-o', access === 'read-only' ? 'ro' : 'rw,noatime', device, on],
+})
+
+/** Mounts a FAT file system to be read; mount(8) hands it to mount_msdosfs(8). */
+export const mountFat = (device: string, on: string): Change => ({
+  effect: 'change',
+  argv: ['mount', '-t', 'msdosfs', '-o', 'ro', device, on],
+})
+
+/** umount(8); `force` takes it from under whoever still has a file open. */
+export const unmount = (on: string, force = false): Change => ({
+  effect: 'change',
+  argv: ['umount', ...(force ? ['-f'] : []), on],
+})
