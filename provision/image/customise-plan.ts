@@ -50,7 +50,7 @@ export const mountPointsOf = (overlay: readonly OverlayFile[]): readonly string[
   })
 }
 
-/** Only at the first boot, or they would be read after the files of ours and have the last word. */
+/** What would act at the first boot, and what is read after the files of ours and would have the last word. */
 export const UNWANTED = ['/firstboot', '/firstboot-reboot', '/etc/rc.conf.local', '/boot/loader.conf.local']
 
 const FAT_TYPES = new Set(['!6', '!11', '!12', '!14', 'fat16', 'fat16lba', 'fat32', 'fat32lba'])

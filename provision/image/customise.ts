@@ -3,6 +3,7 @@ import type { Runner } from '../core/command.ts'
 import type { Config } from '../core/config.ts'
 import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
+import { Secret } from '../core/secret.ts'
 import { fingerprint, readPublicKeyLine } from '../keys/ed25519.ts'
 import { ensurePrivateDir } from '../system/files.ts'
 import { withLock } from '../system/lock.ts'
@@ -14,7 +15,6 @@ import { writingSteps, type CustomisePlan, type Findings } from './customise-pla
 import { checkStopped } from './drive-io.ts'
 import { publishedKey } from './known-keys.ts'
 import { overlayOf, type OverlayFile } from './overlay.ts'
-import { Secret } from '../core/secret.ts'
 import { commandsOf, perform, type Step } from './steps.ts'
 import { freeUnit, realPath, takeDown, withLeftover, workplaceOf, type Workplace } from './workplace.ts'
 
@@ -42,6 +42,7 @@ export interface CheckedFile {
   readonly path: string
   readonly mode: string
   readonly owner: string
+  /** in hex; not of what is secret */
   readonly sha256?: string
   readonly linkTo?: string
 }
@@ -61,7 +62,7 @@ export interface Customised {
 
 const checkedFile = (file: OverlayFile): CheckedFile => {
   const { path, mode, owner, content } = file
-  const sha256 = sha256Of(file)
+  const sha256 = content instanceof Secret ? undefined : sha256Of(file)
   return {
     path,
     mode: mode.toString(8).padStart(4, '0'),

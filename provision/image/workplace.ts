@@ -42,7 +42,7 @@ const forget = ({ folder }: Workplace): Change => ({
   effect: 'change',
   argv: [
     ...['/bin/sh', '-c'],
-    'for d in root boot; do if [ -d "$1/$d" ]; then rmdir "$1/$d" || exit; fi; done; rm -f "$1/unit"',
+    'for d in root boot; do if [ -d "$1/$d" ]; then rmdir "$1/$d" || exit; fi; done; rm -f "$1/unit"; rmdir "$1" 2>/dev/null || :',
     ...['sh', folder],
   ],
 })

@@ -18,13 +18,16 @@ export interface PartitionTable {
   readonly partitions: readonly Partition[]
 }
 
+/** the kernel finds what is on a new disk a moment after it is attached, and what is in a slice of it later still */
+const PATIENT = 'n=0; until gpart backup "$1"; do n=$((n + 1)); [ $n -lt 8 ] || exit 1; sleep 0.3; done'
+
 /**
  * The partition table on a provider such as md0 or md0s2, by `gpart backup`, whose output is made to be read again:
  * scheme and number of entries, then index, type, start, size, label and attributes of each.
  */
 export const partitionTable = (provider: string): Read<PartitionTable> => ({
   effect: 'read',
-  argv: ['gpart', 'backup', provider],
+  argv: ['/bin/sh', '-c', PATIENT, 'sh', provider],
   parse: (stdout) => {
     const [head = '', ...lines] = stdout.split('\n')
     return {

@@ -12,7 +12,7 @@ export interface MemoryDisk {
 
 /**
  * Attaches a file as /dev/md<unit>. The unit is chosen before, so that it can be written down before: who is killed in
- * between leaves nothing that nobody knows of. It fails with "File exists" if the unit is taken.
+ * between leaves nothing that nobody knows of. It fails with "Device busy" if the unit is taken.
  */
 export const mdAttach = (image: string, unit: number, access: 'read-only' | 'read-write'): Change => ({
   effect: 'change',
@@ -20,6 +20,14 @@ export const mdAttach = (image: string, unit: number, access: 'read-only' | 'rea
     ...['mdconfig', '-a', '-t', 'vnode'],
     ...(access === 'read-only' ? ['-o', 'readonly'] : []),
     ...['-f', image, '-u', unit.toString()],
+  ],
+  failures: [
+    {
+      pattern: /Permission denied|Operation not permitted/,
+      code: 'platform',
+      message: 'only root can attach an image as a disk',
+      hints: ['run it as root'],
+    },
   ],
 })
 
