@@ -10,6 +10,7 @@ import { withLock } from '../system/lock.ts'
 import { tidyUp } from '../system/process.ts'
 import { HERE, runnerAt, type Place } from '../system/runner.ts'
 import { readBoxKeys, type BoxKeys } from './box-keys.ts'
+import { memoryDisks } from '../tools/mdconfig.ts'
 import { checkingSteps, sha256Of } from './customise-check.ts'
 import { writingSteps, type CustomisePlan, type Findings } from './customise-plan.ts'
 import { checkStopped } from './drive-io.ts'
@@ -183,6 +184,8 @@ export const customiseImage = async (options: CustomiseOptions): Promise<Customi
   checkKeys(keys)
   const overlay = await overlayOf(config.box, keys)
   const runner = runnerAt(machine, emit)
+  // first of all: is this FreeBSD?
+  await runner.read(memoryDisks)
   const place = workplaceOf(await runner.read(realPath(options.image)))
   const all: Work = { runner, tidyRunner: runnerAt(machine, emit, 120, true), options, overlay, place }
   const findings = noFindings()

@@ -65,7 +65,7 @@ const insist = async (work: (attempt: number) => Promise<void>): Promise<void> =
       await work(attempt)
       return
     } catch (error) {
-      if (attempt === ATTEMPTS) throw error
+      if (attempt === ATTEMPTS || !(error instanceof KnoxError)) throw error
       await sleep(BETWEEN * attempt)
     }
   }

@@ -52,4 +52,12 @@ export const memoryDisks: Read<readonly MemoryDisk[]> = {
         { unit: Number(unit), file: type === 'vnode' && file !== undefined ? printable(file) : undefined },
       ]
     }),
+  failures: [
+    {
+      pattern: /not found|not exist/,
+      code: 'platform',
+      message: 'an image can be customised on FreeBSD only: there is no mdconfig(8) here',
+      hints: ['no other system writes UFS: use a FreeBSD machine, or have one as image.builder'],
+    },
+  ],
 }
