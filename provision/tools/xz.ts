@@ -19,3 +19,8 @@ export const xzUnpackedBytes = (path: string): Read<number> => ({
 
 /** The argv that writes the unpacked file to stdout; it exits with 1 at the first damaged block. */
 export const xzUnpack = (path: string): readonly string[] => ['xz', '--decompress', '--stdout', '--', path]
+
+/** The argv that writes the packed file to stdout. One thread, so that the same bytes are packed the same way everywhere. */
+export const xzPack = (path: string): readonly string[] => [
+  ...['xz', '--compress', '--format=xz', '-6', '--threads=1', '--stdout', '--', path],
+]

@@ -11,7 +11,7 @@ import { tempFolder, withEnv } from './expect.ts'
 
 /** A build host of stand-ins (test/freebsd) with an image in it, and the key folder of a box. */
 
-const BIN = resolve(import.meta.dirname, '../freebsd/bin')
+export const STAND_INS = resolve(import.meta.dirname, '../freebsd/bin')
 
 /** A hash as crypt(3) writes it; of no password that anybody uses. */
 const HASH = '$6$saltsaltsaltsalt$0123456789abcdef'
@@ -58,6 +58,8 @@ export interface ImageWorld {
   readonly boot: string
   /** the image as it was made, before it is attached for the first time */
   readonly pristine: string
+  /** looks for programs elsewhere until the test ends */
+  readonly usePath: (path: string) => void
   /** what is attached and mounted, and what was written where nothing may be */
   readonly leftovers: () => Promise<readonly string[]>
 }
@@ -143,7 +145,7 @@ export const imageWorld = async (
   await makeDisk(pristine, kind)
   await makeKeys(keys)
   await writeFile(image, imageBytes(kind))
-  withEnv(t, { KNOX_WORLD: world, PATH: `${BIN}:${process.env['PATH'] ?? ''}` })
+  withEnv(t, { KNOX_WORLD: world, PATH: `${STAND_INS}:${process.env['PATH'] ?? ''}` })
   const release = `releng/${KINDS[kind].release.replace(/-.*/, '')}`
   const config = configSchema.parse({ box: { addresses: ['192.168.1.13'], release }, home: { pool: 'wd' } })
   const events: Event[] = []
@@ -158,6 +160,10 @@ export const imageWorld = async (
         emit: (event) => void events.push(event),
         ...options,
       }),
+    // what withEnv above has remembered comes back at the end
+    usePath: (path) => {
+      process.env['PATH'] = path
+    },
     leftovers: async () => [
       ...(await fileNames(join(world, 'md'))).map((unit) => `md${unit}`),
       ...(existsSync(join(world, 'mounts'))

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import { knoxError, withEnv } from '../../support/expect.ts'
+import { knoxError } from '../../support/expect.ts'
 import { imageBytes, imageWorld, type ImageWorld } from '../../support/image-world.ts'
 import { AUTHORITY_OF_THE_TUTORIAL } from './tutorial-keys.ts'
 
@@ -95,7 +95,7 @@ describe('an image that knox leaves alone', () => {
 
   test('is any, on a machine that is no FreeBSD', async (t) => {
     const one = await imageWorld(t)
-    withEnv(t, { PATH: '/usr/bin:/bin' })
+    one.usePath('/usr/bin:/bin')
     await assert.rejects(one.customise(), knoxError('platform', /is not installed|FreeBSD/))
   })
 
