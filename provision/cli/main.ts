@@ -1,6 +1,6 @@
 import { KnoxError, exitCodeOf, EXIT_CODES, messageOf } from '../core/errors.ts'
 import { printable } from '../core/names.ts'
-import { stopProcesses, tidied } from '../system/process.ts'
+import { stopProcesses } from '../system/process.ts'
 import { helpOf, parseWords, type Command } from './command.ts'
 import { knoxFor, type Ending } from './knox.ts'
 import { reporterFor, type Reporter } from './reporter.ts'
@@ -79,8 +79,7 @@ const runUntilStopped = async <T>(terminal: Terminal, ending: Ending, work: () =
   let timer: NodeJS.Timeout | undefined
   const end = new Promise<never>((_resolve, reject) => {
     const giveUp = () => {
-      if (done.signal.aborted) return
-      timer = setTimeout(() => void tidied().then(() => reject(stoppedError())), TIDY_TIME)
+      if (!done.signal.aborted) timer = setTimeout(() => reject(stoppedError()), TIDY_TIME)
     }
     asked.signal.addEventListener('abort', () => void stopProcesses().then(giveUp))
   })

@@ -51,7 +51,10 @@ export const mountPointsOf = (overlay: readonly OverlayFile[]): readonly string[
 }
 
 /** What would act at the first boot, and what is read after the files of ours and would have the last word. */
-export const UNWANTED = ['/firstboot', '/firstboot-reboot', '/etc/rc.conf.local', '/boot/loader.conf.local']
+export const UNWANTED = [
+  ...['/firstboot', '/firstboot-reboot'],
+  ...['/etc/rc.conf.local', '/etc/rc.conf.d', '/boot/loader.conf.local', '/boot/loader.conf.d'],
+]
 
 const FAT_TYPES = new Set(['!6', '!11', '!12', '!14', 'fat16', 'fat16lba', 'fat32', 'fat32lba'])
 
@@ -114,7 +117,7 @@ const readKeys = (root: string): Read<readonly string[]> => ({
 const remove = (root: string): Change => ({
   effect: 'change',
   argv: [
-    ...['/bin/sh', '-c', 'r=$1; shift; rm -f "$@" "$r"/etc/ssh/ssh_host_*', 'sh', root],
+    ...['/bin/sh', '-c', 'r=$1; shift; rm -rf "$@" "$r"/etc/ssh/ssh_host_*', 'sh', root],
     ...UNWANTED.map((path) => `${root}${path}`),
   ],
 })

@@ -121,8 +121,8 @@ const shell = $({
 const tidying = new Set<Promise<unknown>>()
 
 /**
- * Runs work that leaves something behind if it is cut off, such as a mount: whoever ends the run waits for it. Work that
- * is stopped must take down by commands with `evenWhenStopped`, for all others fail then.
+ * Runs work that leaves something behind if it is cut off, such as a mount: a run that is stopped is not ended by force
+ * while it is under way. It takes down by commands with `evenWhenStopped`, for all others fail then.
  */
 export const tidyUp = async <T>(work: () => Promise<T>): Promise<T> => {
   const task = work()
@@ -136,11 +136,6 @@ export const tidyUp = async <T>(work: () => Promise<T>): Promise<T> => {
 
 /** True while work of tidyUp is under way. */
 export const isTidying = (): boolean => tidying.size > 0
-
-/** Resolves when no work of tidyUp is under way any more. */
-export const tidied = async (): Promise<void> => {
-  while (tidying.size > 0) await Promise.allSettled(tidying)
-}
 
 export interface RunOptions {
   readonly stdin?: string | Secret

@@ -16,6 +16,14 @@ printf '%s\n' "$prog $*" >> "$world/log"
 : >> "$world/mounts"
 [ -d "$world/md" ] || mkdir "$world/md"
 
+# a test that wants to interrupt names programs: when it is one's turn it says that it has begun, and takes its time
+if [ -s "$world/slow" ] && [ "$(head -n 1 "$world/slow")" = "$prog" ]; then
+  tail -n +2 "$world/slow" > "$world/slow.rest"
+  mv "$world/slow.rest" "$world/slow"
+  : > "$world/waiting"
+  sleep 3
+fi
+
 die() { echo "$prog: $*" >&2; exit 1; }
 usage() { echo "usage: $prog ... (10.2 does not take this: $*)" >&2; exit 64; }
 

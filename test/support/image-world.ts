@@ -108,6 +108,7 @@ const makeDisk = async (disk: string, kind: keyof typeof KINDS): Promise<void> =
     'etc/fstab': 'old',
     'etc/rc.conf': 'hostname="raspberry-pi"\ngrowfs_enable="YES"\n',
     'etc/rc.conf.local': 'sshd_enable="NO"\n',
+    'etc/rc.conf.d/sshd': 'sshd_enable="NO"\n',
     'etc/resolv.conf': 'nameserver 192.0.2.1\n',
     'etc/ssh/sshd_config': 'PermitRootLogin yes\n',
     'etc/ssh/ssh_host_rsa_key': 'somebody’s',

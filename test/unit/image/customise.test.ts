@@ -32,7 +32,8 @@ describe('a customised image', () => {
     assert.deepEqual((await readdir(join(one.root, 'etc/ssh'))).sort(), [
       ...['knox-ca', 'ssh_host_ed25519_key', 'ssh_host_ed25519_key.pub', 'sshd_config'],
     ])
-    for (const gone of ['firstboot', 'etc/rc.conf.local']) assert.ok(!existsSync(join(one.root, gone)), gone)
+    for (const gone of ['firstboot', 'etc/rc.conf.local', 'etc/rc.conf.d'])
+      assert.ok(!existsSync(join(one.root, gone)), gone)
     for (const folder of ['boot/msdos', 'tmp', 'var']) assert.ok(existsSync(join(one.root, folder)), folder)
     assert.equal((await lstat(join(one.root, 'etc'))).mode & 0o7777, 0o755)
     assert.deepEqual(await one.leftovers(), [])
