@@ -1,5 +1,6 @@
 import { defineCommand } from '../../provision/cli/command.ts'
-import { main, processTerminal } from '../../provision/cli/main.ts'
+import { main } from '../../provision/cli/main.ts'
+import { processTerminal } from '../../provision/cli/terminal.ts'
 import { customiseImage } from '../../provision/image/customise.ts'
 
 /** A verb of its own that customises an image: `customise --config FILE KEYS IMAGE`, with knox's own handling of signals. */
