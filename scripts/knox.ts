@@ -8,6 +8,7 @@ const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   keys: async () => (await import('./keys.ts')).keys,
   render: async () => (await import('./render.ts')).render,
   schedule: async () => (await import('./schedule.ts')).schedule,
+  'build-image': async () => (await import('./build-image.ts')).buildImageVerb,
   discover: async () => (await import('./discover.ts')).discover,
   flash: async () => (await import('./flash.ts')).flash,
   'prepare-disk': async () => (await import('./prepare-disk.ts')).prepareDisk,

@@ -89,12 +89,17 @@ const image = z.strictObject({
     .string()
     .regex(/^[1-9][0-9]{0,6}(?:m|mb|mi|mib|g|gb|gi|gib)$/, { error: 'is not a size such as 3900mb' })
     .default('3900mb'),
+  /** FreeBSD's sources and crochet: svn, git or an absolute path; by default the projects' own */
+  source: z.string().max(1000).optional(),
+  crochet: z.string().max(1000).optional(),
+  /** a FreeBSD machine that builds, in the place of this one: root@host:port */
+  builder: z.string().max(300).optional(),
 })
 
 export const configSchema = z.strictObject({
   box,
   home,
-  image: image.default({ size: '3900mb' }),
+  image: image.prefault({}),
 })
 
 export type Config = z.infer<typeof configSchema>

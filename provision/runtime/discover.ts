@@ -17,6 +17,9 @@ export interface Discovery {
 const HANDSHAKE = 30
 const HANDSHAKES_AT_ONCE = 8
 
+/** All that ssh says when the host key was right and no login fits. A server can put these words, but not alone, into an early goodbye. */
+const REFUSED_BY_THE_BOX = /^root@\S+: Permission denied \([a-z,-]*\)\.\r?\n$/
+
 /**
  * True if whoever answers there holds the box's host key. ssh itself checks the signature: a machine that only shows the
  * public key, which it can have from anywhere, is refused before any login is tried. No login is offered.
@@ -25,7 +28,7 @@ export const isBox = async (box: Box, address: Address): Promise<boolean> => {
   const target = { folder: box.folder, boxName: box.name, address }
   const words = ['-o', 'PubkeyAuthentication=no', '-o', 'ConnectTimeout=10']
   const { exitCode, stderr } = await run(sshArgv(target, 'knox-send', { words }), { timeout: HANDSHAKE })
-  return exitCode === 255 && stderr.includes('Permission denied')
+  return exitCode === 255 && REFUSED_BY_THE_BOX.test(stderr)
 }
 
 /** Looks for the box in these networks, at port 22 and at the ports of its known addresses. */

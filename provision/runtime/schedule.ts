@@ -19,6 +19,9 @@ export const parseTime = (text: string): Schedule => {
 /** cron gives its commands /usr/bin:/bin only; zfs is in /sbin or /usr/sbin, node in /usr/local/bin on FreeBSD */
 const PATH = '/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin'
 
+/** cron(8) of FreeBSD takes commands of up to 1000 bytes */
+const LONGEST_LINE = 990
+
 const markOf = (config: string): string => `# knox: ${config}`
 
 /** In crontab(5) a bare % ends the command, whatever quotes stand around it. */
@@ -38,7 +41,10 @@ export const cronLine = ({ hour, minute, node, script, config, log }: CronJob): 
     if (/[\n\r]/.test(path))
       throw new KnoxError('usage', 'a path with a line break cannot stand in a crontab')
   const command = quoteAll([node, script, 'snapback', '--config', config])
-  return `${minute} ${hour} * * * ${escaped(`PATH=${PATH} ${command} >>${quote(log)} 2>&1 ${markOf(config)}`)}`
+  const line = `${minute} ${hour} * * * ${escaped(`PATH=${PATH} ${command} >>${quote(log)} 2>&1 ${markOf(config)}`)}`
+  if (Buffer.byteLength(line) > LONGEST_LINE)
+    throw new KnoxError('usage', 'the line for the crontab would be too long', ['use shorter paths'])
+  return line
 }
 
 const isOurs = (line: string, config: string): boolean => line.endsWith(` ${escaped(markOf(config))}`)

@@ -28,7 +28,8 @@ const setup = (...words: readonly string[]): Pty =>
       `${world.dir}/knox.yaml`,
       ...words,
     ],
-    { cwd: world.dir },
+    // a question that is wrapped would not be found
+    { cwd: world.dir, columns: 240 },
   )
 
 /** Ctrl-C at this question: exit 130, nothing left open on the box. */

@@ -85,11 +85,20 @@ test('the box is known by the host key it proves, among strangers and liars', { 
   await startOddity(t, world, '127.0.0.22', (socket) => socket.write('SSH-2.0-OpenSSH_9.2\r\n'.repeat(2000)))
   await startOddity(t, world, '127.0.0.23', (socket) => socket.write('x'.repeat(100_000)))
   await startOddity(t, world, '127.0.0.24', (socket) => socket.write('\u001b[2JSSH-2.0-\u001b[31m\r\n'))
+  // SSH_MSG_DISCONNECT before any key was exchanged, with the words that the box's own refusal has
+  const words = Buffer.from(`x\nroot@127.0.0.25: Permission denied (publickey).\n`)
+  const body = Buffer.concat([Buffer.from([1, 0, 0, 0, 2, 0, 0, 0, words.length]), words, Buffer.alloc(4)])
+  const padding = 8 + ((8 - ((body.length + 5 + 8) % 8)) % 8)
+  const packet = Buffer.concat([Buffer.alloc(5), body, Buffer.alloc(padding)])
+  packet.writeUInt32BE(packet.length - 4, 0)
+  packet.writeUInt8(padding, 4)
+  const goodbye = Buffer.concat([Buffer.from('SSH-2.0-OpenSSH_9.2\r\n'), packet])
+  await startOddity(t, world, '127.0.0.25', (socket) => socket.write(goodbye))
   const { code, stdout, stderr } = await knox(dir, '--json', '--write').ended
   assert.equal(code, 0, stderr)
   const found = JSON.parse(stdout) as { box: string[]; others: string[]; looked: number }
   assert.deepEqual(found.box, [`127.0.0.20:${port}`])
-  for (const stranger of ['127.0.0.18', '127.0.0.19', '127.0.0.22'])
+  for (const stranger of ['127.0.0.18', '127.0.0.19', '127.0.0.22', '127.0.0.25'])
     assert.ok(found.others.includes(`${stranger}:${port}`), stdout)
   for (const silent of ['127.0.0.21', '127.0.0.23']) assert.ok(!stdout.includes(silent), stdout)
   assert.equal(found.looked, 14)

@@ -1,0 +1,95 @@
+import { createHash } from 'node:crypto'
+import type { Change, Read } from '../../core/command.ts'
+import { parseAddress } from '../../core/names.ts'
+import { KnoxError } from '../../core/errors.ts'
+import type { Emit } from '../../core/events.ts'
+import { quoteAll } from '../../core/quote.ts'
+import { openSource } from '../../system/process.ts'
+import { failureOf, HERE, type Place } from '../../system/runner.ts'
+import { SSH_FAILURES } from '../../tools/ssh.ts'
+import { makeFile } from '../copy-image.ts'
+
+/** The machine that builds: this one, or a FreeBSD at a distance, reached by the owner's own ssh and its configuration. */
+
+/**
+ * A command as one word that every login shell takes as it is: root's csh would choke on newlines and on `!`. printf(1)'s %b
+ * turns it back, and sh runs it.
+ */
+const forAnyShell = (argv: readonly string[]): string => {
+  const octal = (byte: number) => `\\0${byte.toString(8).padStart(3, '0')}`
+  const encoded = Array.from(Buffer.from(quoteAll(argv)), (byte) =>
+    /[A-Za-z0-9 ./_:=,+@-]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : octal(byte),
+  ).join('')
+  return `/bin/sh -c 'eval "$(printf %b "${encoded}")"'`
+}
+
+/** `root@host`, `root@host:port`, or undefined for this machine. Throws `config` for what is none. */
+export const builderPlace = (builder: string | undefined): Place => {
+  if (builder === undefined) return HERE
+  const [, user, rest] = /^([a-z_][a-z0-9_-]{0,31})@(.+)$/.exec(builder) ?? []
+  const address = parseAddress(rest ?? '')
+  if (user === undefined || address === undefined)
+    throw new KnoxError('config', `image.builder is not a machine: ${JSON.stringify(builder)}`, [
+      'such as root@builder.lan:22',
+    ])
+  const ssh = [
+    'ssh',
+    '-T',
+    '-o',
+    'BatchMode=yes',
+    '-o',
+    'ServerAliveInterval=30',
+    '-p',
+    address.port.toString(),
+  ]
+  return {
+    name: builder,
+    wrap: (argv) => [...ssh, `${user}@${address.host}`, '--', forAnyShell(argv)],
+    failures: SSH_FAILURES,
+  }
+}
+
+/** Copies the raw image to the file that is customised; the raw one stays as it was built. */
+export const copyThere = (from: string, to: string): Change => ({
+  effect: 'change',
+  argv: ['/bin/sh', '-c', 'umask 077; cp "$1" "$2.new" && mv "$2.new" "$2"', 'sh', from, to],
+  failures: [
+    {
+      pattern: /No space left|full/,
+      code: 'no-space',
+      message: 'the build host has no room for a copy of the image',
+    },
+  ],
+})
+
+/** SHA-256 of a file on the build host. */
+export const hashThere = (path: string): Read<string> => ({
+  effect: 'read',
+  argv: ['sha256', '-q', path],
+  parse: (stdout) => stdout.trim(),
+})
+
+/** Brings an image from the build host to a file here, packed by xz(1) on the way. Throws `connection-lost`. */
+export const bringHome = async (place: Place, image: string, to: string, emit: Emit): Promise<void> => {
+  emit({ type: 'step', title: `bringing the image from ${place.name}` })
+  const file = await makeFile(to, async (handle) => {
+    const source = openSource(place.wrap(['xz', '-0', '-c', image]))
+    const hash = createHash('sha256')
+    try {
+      let at = 0
+      for await (const piece of source.output) {
+        hash.update(piece)
+        for (let done = 0; done < piece.length;)
+          done += (await handle.write(piece, done, piece.length - done, at + done)).bytesWritten
+        at += piece.length
+      }
+      const end = await source.ended
+      if (end.exitCode !== 0) throw failureOf(end, place.failures, `on ${place.name}`)
+    } finally {
+      source.kill()
+    }
+    return hash.digest('hex')
+  })
+  await file.finish()
+  emit({ type: 'done', title: `the image is here: ${to}` })
+}

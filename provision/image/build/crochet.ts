@@ -1,0 +1,125 @@
+import { KnoxError } from '../../core/errors.ts'
+import type { Emit } from '../../core/events.ts'
+import { printable } from '../../core/names.ts'
+import { formatDuration } from '../../core/sizes.ts'
+import { openChannel } from '../../system/process.ts'
+import type { Place } from '../../system/runner.ts'
+import type { Workspace } from './workspace.ts'
+
+/** Running crochet: its phases for the terminal, its errors for people. */
+
+/** What crochet says when it begins something, and what that is. Its own words at commit 65fd598. */
+const PHASES: readonly (readonly [RegExp, string])[] = [
+  [/^Building FreeBSD \S+ world/, 'building the world: the longest part'],
+  [/^Using FreeBSD \S+ world from previous build/, 'the world of the build before is used'],
+  [/^Building FreeBSD \S+ kernel/, 'building the kernel and its modules'],
+  [/^Using FreeBSD \S+ kernel from previous build/, 'the kernel of the build before is used'],
+  [/^Building FreeBSD \S+ ubldr/, 'building the boot loader'],
+  [/^Installing FreeBSD world/, 'installing the world into the image'],
+  [/^Installing FreeBSD kernel/, 'installing the kernel into the image'],
+]
+
+/** The phase that begins with a line of crochet; undefined for all other lines. */
+export const phaseOf = (line: string): string | undefined =>
+  PHASES.find(([pattern]) => pattern.test(line))?.[1]
+
+/** The log that a failure names: `Log in FILE`, `Log: FILE`. */
+export const logNamed = (line: string): string | undefined => /\bLog(?: in|:) (\/\S+)$/.exec(line.trim())?.[1]
+
+/** What make, the compiler and config(8) print where something went wrong; all that follows in a log is its echo. */
+const REAL_ERROR =
+  /(?:^|\s)(?:fatal )?error: |: undefined reference|^config: |No space left|: not found$|: No such file|^make.*don't know how to make|internal compiler error|Killed$/
+const ECHO = /^\*\*\* (?:Error code|\[)|\*\*\* Signal/
+const MOST_ERRORS = 8
+
+/** The lines of a log that say what went wrong: the first real errors, else the first echo of one, else its last lines. */
+export const errorLines = (log: string): readonly string[] => {
+  const lines = log.split('\n').map((line) => printable(line.trim()).slice(0, 300))
+  const real = lines.filter((line) => REAL_ERROR.test(line))
+  if (real.length > 0) return real.slice(0, MOST_ERRORS)
+  const echo = lines.findIndex((line) => ECHO.test(line))
+  return echo === -1
+    ? lines.filter((line) => line !== '').slice(-3)
+    : lines.slice(Math.max(0, echo - 3), echo + 1)
+}
+
+const EXIT = 'knox-exit '
+
+/** Runs in the background so that a TERM can end all of it: make and its compilers are children of children. */
+const SCRIPT = [
+  'kill_tree() { for c in $(pgrep -P "$1"); do kill_tree "$c"; done; kill "$1" 2>/dev/null; }',
+  'cd "$1" || exit 1',
+  ': >"$3"',
+  'trap "kill_tree \\$child; wait; exit 143" TERM HUP INT',
+  '{ trap - TERM HUP INT; nice -n 20 /bin/sh crochet.sh -c "$2" </dev/null; echo "knox-exit $?"; } 2>&1 | tee -a "$3" &',
+  'child=$!',
+  'echo "$$" >"$4"',
+  'wait "$child"',
+  'rm -f "$4"',
+].join('\n')
+
+/** The words that run crochet; its output goes to the log and to us. It reads nothing from a terminal. */
+export const crochetArgv = (
+  { crochet, configFile, log, pid }: Workspace,
+  jobs: number,
+): readonly string[] => [
+  ...['env', `WORLDJOBS=${jobs}`, `KERNJOBS=${jobs}`],
+  ...['/bin/sh', '-c', SCRIPT, 'crochet', crochet, configFile, log, pid],
+]
+
+const PULSE = 15_000
+
+/**
+ * Runs crochet to its end and tells its phases with the time they take. Resolves with the log that its last words name if it
+ * failed (undefined: its own), and with no failure if it came to its end.
+ */
+export const runCrochet = async (
+  space: Workspace,
+  jobs: number,
+  place: Place,
+  emit: Emit,
+): Promise<{ readonly failed: false } | { readonly failed: true; readonly log: string }> => {
+  const argv = crochetArgv(space, jobs)
+  emit({ type: 'command', argv, where: place.name })
+  const channel = openChannel(place.wrap(argv))
+  const started = Date.now()
+  let phase = 'preparing'
+  let last = ''
+  let named: string | undefined
+  let code: string | undefined
+  const tell = () => {
+    const time = formatDuration((Date.now() - started) / 1000)
+    emit({ type: 'step', title: `${phase}, ${time}${last === '' ? '' : `: ${last.slice(0, 60)}`}` })
+  }
+  const timer = setInterval(tell, PULSE)
+  try {
+    tell()
+    for (let line = await channel.readLine(); line !== undefined; line = await channel.readLine()) {
+      if (line.startsWith(EXIT)) code = line.slice(EXIT.length)
+      else if (line.trim() !== '') last = printable(line.trim())
+      named = logNamed(line) ?? named
+      const begins = phaseOf(line)
+      if (begins === undefined) continue
+      if (phase !== begins)
+        emit({ type: 'done', title: `${phase} (${formatDuration((Date.now() - started) / 1000)})` })
+      phase = begins
+      tell()
+    }
+  } finally {
+    clearInterval(timer)
+    channel.kill()
+  }
+  const end = await channel.ended
+  if (code === '0') {
+    emit({
+      type: 'done',
+      title: `crochet has built ${space.raw} in ${formatDuration((Date.now() - started) / 1000)}`,
+    })
+    return { failed: false }
+  }
+  if (code === undefined && place.failures.length > 0 && end.exitCode === 255)
+    throw new KnoxError('connection-lost', 'the connection to the build host broke', [
+      'run it again: it goes on from there',
+    ])
+  return { failed: true, log: named ?? space.log }
+}

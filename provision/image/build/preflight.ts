@@ -1,0 +1,108 @@
+import { dirname } from 'node:path'
+import type { Read, Runner } from '../../core/command.ts'
+import { KnoxError } from '../../core/errors.ts'
+import { formatBytes } from '../../core/sizes.ts'
+import { memoryDisks } from '../../tools/mdconfig.ts'
+import { mounts } from '../../tools/mount.ts'
+import type { Workspace } from './workspace.ts'
+
+/** Everything that a build needs of its host, looked at before anything long begins. */
+
+const UBOOT = '/usr/local/share/u-boot/u-boot-rpi/u-boot.img'
+const GIB = 2 ** 30
+/** sources 2, objects 5, image 4 */
+const ROOM = 12 * GIB
+
+/** name, what is missing without it, and the command that mends it */
+const PROGRAMS: readonly (readonly [name: string, mend: string])[] = [
+  ['git', 'pkg install git'],
+  ['python', 'pkg install python && ln -s /usr/local/bin/python3 /usr/local/bin/python'],
+  ['dtc', 'pkg install dtc'],
+]
+
+const LOOK = [
+  'echo "system $(uname -s)"',
+  'echo "release $(uname -r)"',
+  'echo "uid $(id -u)"',
+  'for p in "$@"; do command -v "$p" >/dev/null 2>&1 && echo "has $p"; done',
+  `find ${dirname(UBOOT)} -name u-boot.img 2>/dev/null | grep -q . && echo "has u-boot"`,
+  'd=$WORK; while [ ! -d "$d" ]; do d=${d%/*}; d=${d:-/}; done',
+  'echo "room $(df -k "$d" | awk \'END { print $4 }\')"',
+  'p=$(cat "$PID" 2>/dev/null) && ps -o args= -p "$p" 2>/dev/null | grep -q crochet && echo "crochet $p"',
+  'exit 0',
+].join('\n')
+
+interface Host {
+  readonly lines: ReadonlyMap<string, string>
+  readonly has: ReadonlySet<string>
+}
+
+export const lookAtHost = (space: Workspace): Read<Host> => ({
+  effect: 'read',
+  argv: [
+    ...['env', `WORK=${space.folder}`, `PID=${space.pid}`, '/bin/sh', '-c', LOOK, 'sh'],
+    ...[...PROGRAMS.map(([name]) => name), 'svnlite', 'svn'],
+  ],
+  parse: (stdout) => {
+    const pairs = stdout.split('\n').map((line) => line.split(' ') as [string, string?])
+    return {
+      lines: new Map(pairs.map(([key, value]) => [key, value ?? ''])),
+      has: new Set(pairs.flatMap(([key, value]) => (key === 'has' && value !== undefined ? [value] : []))),
+    }
+  },
+})
+
+/** Every problem of a host at once, each with what mends it. Empty if it can build. */
+export const problemsOf = ({ lines, has }: Host, kind: 'git' | 'svn'): readonly string[] => {
+  const room = Number(lines.get('room') ?? 0) * 1024
+  return [
+    ...(lines.get('uid') === '0' ? [] : ['it must run as root: crochet attaches and mounts the image']),
+    ...PROGRAMS.filter(([name]) => !has.has(name)).map(([name, mend]) => `${name} is missing: ${mend}`),
+    ...(kind === 'git' || has.has('svnlite') || has.has('svn')
+      ? []
+      : ['svnlite is missing: pkg install subversion']),
+    ...(has.has('u-boot')
+      ? []
+      : [
+          `${UBOOT} is missing: today’s package u-boot-rpi has none; u-boot-rpi-2013.01_2.txz of the tutorial’s repository does (docs/image.md)`,
+        ]),
+    ...(room >= ROOM
+      ? []
+      : [`there is room for ${formatBytes(room)} only, a build takes ${formatBytes(ROOM)}: --work DIR`]),
+  ]
+}
+
+/** Throws `platform` with all that is missing, `busy` if an earlier build is still under way there. */
+export const checkHost = async (runner: Runner, space: Workspace, kind: 'git' | 'svn'): Promise<void> => {
+  const host = await runner.read(lookAtHost(space))
+  const system = host.lines.get('system') ?? 'unknown'
+  if (system !== 'FreeBSD')
+    throw new KnoxError('platform', `an image is built on FreeBSD, and this is ${system}`, [
+      'image.builder: root@host in knox.yaml has a FreeBSD machine do it',
+      'nothing was changed',
+    ])
+  const pid = host.lines.get('crochet')
+  if (pid !== undefined)
+    throw new KnoxError('busy', `crochet of an earlier run is still at work (process ${pid})`, [
+      `wait until it has ended, or end it: kill ${pid}`,
+    ])
+  const problems = problemsOf(host, kind)
+  if (problems.length > 0)
+    throw new KnoxError(
+      'platform',
+      `this machine cannot build the image yet: ${problems.length} things are missing`,
+      problems,
+    )
+}
+
+export interface Leftovers {
+  readonly mounted: readonly string[]
+  readonly units: readonly number[]
+}
+
+/** What crochet has left of an interrupted build: its mount points, newest first, and memory disks of the image. */
+export const leftoversOf = async (runner: Runner, space: Workspace): Promise<Leftovers> => {
+  const mounted = (await runner.read(mounts)).filter(({ on }) => on.startsWith(`${space.workdir}/_.mount.`))
+  const units = (await runner.read(memoryDisks)).filter(({ file }) => file === space.raw)
+  return { mounted: mounted.map(({ on }) => on).toReversed(), units: units.map(({ unit }) => unit) }
+}
