@@ -10,6 +10,7 @@ const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   schedule: async () => (await import('./schedule.ts')).schedule,
   'build-image': async () => (await import('./build-image.ts')).buildImageVerb,
   discover: async () => (await import('./discover.ts')).discover,
+  adopt: async () => (await import('./adopt.ts')).adopt,
   flash: async () => (await import('./flash.ts')).flash,
   'prepare-disk': async () => (await import('./prepare-disk.ts')).prepareDisk,
   backup: async () => (await import('./backup.ts')).backup,

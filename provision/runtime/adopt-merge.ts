@@ -1,0 +1,105 @@
+import { KnoxError } from '../core/errors.ts'
+import { printable } from '../core/names.ts'
+
+/** Settings of an installed machine and those of knox in one file: pure text, docs/adopt.md has the rules. */
+
+/** all below this line is knox's, and is made anew by the next run */
+export const MARK = '# --- knox: what is below was written by knox and wins over what is above'
+
+const NAME = /^[ \t]*([A-Za-z_][\w.-]*)=/
+/** one assignment and nothing else: no command, no continuation, no value that a shell would work on */
+const SIMPLE =
+  /^[ \t]*(?:[A-Za-z_][\w.-]*=(?:"[^"`$\\]*"|'[^']*'|[^\s"'`$;&|<>()\\#]*)[ \t]*(?:[ \t]#.*)?|#.*)?$/
+
+const linesOf = (text: string): readonly string[] => text.replace(/\n$/, '').split('\n')
+
+/** The name that a line of rc.conf(5) or loader.conf(5) gives a value to. */
+export const assignedName = (line: string): string | undefined => NAME.exec(line)?.[1]
+
+/** True if what follows a line is still inside of its quotes, or continues it. */
+const staysOpen = (text: string): boolean => {
+  let quote = ''
+  for (let at = 0; at < text.length; at += 1) {
+    const char = text.charAt(at)
+    if (char === '\\' && quote !== "'") at += 1
+    else if (quote !== '') quote = char === quote ? '' : quote
+    else if (char === '"' || char === "'" || char === '`') quote = char
+    else if (char === '#' && /^$|\s/.test(text.charAt(at - 1)))
+      at = text.indexOf('\n', at) === -1 ? text.length : text.indexOf('\n', at)
+  }
+  return quote !== '' || text.endsWith('\\')
+}
+
+/** ends or swallows what is appended */
+const FINAL = /^\s*(?:exit|return|exec)\b|<</m
+
+/**
+ * Old settings with knox's after them. A line of the old text that knox's replaces is dropped if the whole text is
+ * plain assignments; code is left as it stands, since the last assignment wins anyway. `keeps` says for which names the old value
+ * stays. Throws `refused` for a text that would swallow what is appended.
+ */
+export const mergeSettings = (
+  path: string,
+  old: string | undefined,
+  ours: string,
+  keeps: (name: string) => boolean,
+): string => {
+  const above = linesOf(old ?? '')
+  const mark = above.indexOf(MARK)
+  const theirs = mark === -1 ? above : above.slice(0, mark)
+  const named = (line: string) => assignedName(line) ?? ''
+  const kept = linesOf(ours).filter((line) => !keeps(named(line)))
+  if (old === undefined) return `${kept.join('\n')}\n`
+  const text = theirs.join('\n')
+  const isSimple = theirs.every((line) => SIMPLE.test(line))
+  if (!isSimple && (staysOpen(text) || FINAL.test(text)))
+    throw new KnoxError('refused', `${path} of the machine is a program that knox cannot add to`, [
+      'nothing was changed; put its settings in one line each and try again',
+    ])
+  const names = new Set(kept.flatMap((line) => assignedName(line) ?? []))
+  const rest = isSimple ? theirs.filter((line) => !names.has(named(line))) : [...theirs]
+  while (rest.at(-1) === '') rest.pop()
+  return [...rest, MARK, ...kept, ''].join('\n')
+}
+
+const NETWORK =
+  /^(?:ifconfig_|ipv4_addrs_|ipv6_|ip6addrctl_|defaultrouter|static_routes|route_|wlans_|create_args_|vlans_|cloned_interfaces|network_interfaces|rtsold_|dhclient_|background_dhclient|synchronous_dhclient|wpa_supplicant_)/
+const CARD = /^[ \t]*ifconfig_(?!lo[0-9])\w+=/
+
+/** How an installed machine gets its network: by its own rc.conf(5), and by DHCP. */
+export const networkOf = (rcConf: string | undefined): { readonly own: boolean; readonly dhcp: boolean } => {
+  const above = linesOf(rcConf ?? '')
+  const cards = above.filter((line) => CARD.test(line))
+  return { own: cards.length > 0, dhcp: cards.some((line) => /DHCP/i.test(line)) }
+}
+
+/** rc.conf(5): the network that connects the machine now stays, and so does ZFS if the system stands on it. */
+export const mergeRcConf = (old: string | undefined, ours: string): string => {
+  const { own } = networkOf(old?.split(MARK)[0])
+  return mergeSettings('/etc/rc.conf', old, ours, (name) => own && NETWORK.test(name))
+}
+
+const MEMORY_LIMIT = /^(?:vm\.kmem_size|vm\.kmem_size_max|vfs\.zfs\.arc_max)$/
+const SMALL = 1024 ** 3
+
+/** loader.conf(5): the limits for small memories (bytes) are for them only. */
+export const mergeLoaderConf = (old: string | undefined, ours: string, memory: number): string =>
+  mergeSettings('/boot/loader.conf', old, ours, (name) => memory >= SMALL && MEMORY_LIMIT.test(name))
+
+const LISTEN = /^[ \t]*(Port|ListenAddress|AddressFamily)[ \t=]+([A-Za-z0-9.:[\]%*_-]+)[ \t]*$/i
+
+/** sshd_config(5): knox's, but where sshd listens stays as it is, since that is where home gets in. */
+export const mergeSshdConfig = (old: string | undefined, ours: string): string => {
+  const all = linesOf(old ?? '')
+  const match = all.findIndex((line) => /^\s*Match\b/i.test(line))
+  const listens = all.slice(0, match === -1 ? undefined : match).flatMap((line) => {
+    const [, word, value] = LISTEN.exec(line) ?? []
+    return word === undefined || value === undefined ? [] : [`${word} ${value}`]
+  })
+  if (listens.length === 0) return ours
+  const [head = '', ...rest] = ours.split('\n')
+  return [head, '', '# where sshd listened before', ...new Set(listens), ...rest].join('\n')
+}
+
+/** For messages: a line of a foreign file. */
+export const shownLine = (line: string): string => line.split('\t').map(printable).join('\t')

@@ -1,0 +1,68 @@
+#!/bin/sh
+# One stand-in for several programs of FreeBSD 10.2, told apart by its name; refuses words the real one has not.
+name=${0##*/}
+wrong() { echo "$name: illegal words: $*" >&2; exit 64; }
+case $name in
+uname)
+  case $* in -s | '') echo "${SYSTEM:-$(cat /root/.system)}" ;; -m | -p) echo amd64 ;; -r) cat /root/.version ;; *) wrong "$@" ;; esac ;;
+freebsd-version)
+  case $* in -u | '') cat /root/.version ;; *) wrong "$@" ;; esac ;;
+sysctl)
+  case $* in
+  '-n hw.physmem') echo 2121412608 ;;
+  '-n kern.boottime') echo "{ sec = $(cat /root/.boottime), usec = 1 } Mon Nov 23 22:00:00 2026" ;;
+  *) wrong "$@" ;; esac ;;
+route)
+  case $* in '-n get default') printf '   route to: default\n  interface: em0\n' ;; *) wrong "$@" ;; esac ;;
+mount)
+  case $* in
+  -p) cat /root/.mounts ;;
+  '-uw /' | '-ur /') ;;
+  *) wrong "$@" ;; esac ;;
+ps)
+  case $* in '-axo comm') printf 'COMMAND\ninit\nsshd\nntpd\ncron\ngetty\n' ;; *) wrong "$@" ;; esac ;;
+swapinfo)
+  case $* in -k) cat /root/.swap ;; *) wrong "$@" ;; esac ;;
+pw)
+  case $* in
+  'usershow root') echo "root:$(cat /root/.password):0:0::0:0:Charlie &:/root:/bin/csh" ;;
+  'usermod root -h -')
+    [ ! -e /root/.fail-pw ] || exit 0
+    echo '*' >/root/.password
+    sed 's/^root:[^:]*:/root:*:/' /etc/shadow >/etc/shadow.new && mv /etc/shadow.new /etc/shadow ;;
+  *) wrong "$@" ;; esac ;;
+service)
+  [ "$1" = sshd ] || wrong "$@"
+  case $2 in onerestart | onestart) ;; *) wrong "$@" ;; esac
+  if [ "$2" = onerestart ] && [ -s /run/sshd.pid ]; then
+    kill "$(cat /run/sshd.pid)" && rm -f /run/sshd.pid
+    sleep 0.2
+  fi
+  if [ -e /root/.fail-service ] && grep -q knox-ca /etc/ssh/sshd_config; then exit 1; fi
+  /usr/sbin/sshd -f /etc/ssh/sshd_config -E /root/.sshd.log ;;
+mv)
+  if [ -e /root/.fail-mv ]; then
+    case $* in *' /etc/rc.conf') exit 1 ;; esac
+  fi
+  exec /usr/bin/mv "$@" ;;
+shutdown)
+  [ "$*" = '-r now' ] || wrong "$@"
+  echo $(($(cat /root/.boottime) + 100)) >/root/.boottime
+  echo reboot >>/root/.starts
+  [ ! -e /root/.mounts.next ] || mv /root/.mounts.next /root/.mounts
+  [ ! -e /root/.swap.next ] || mv /root/.swap.next /root/.swap
+  pids=$(cat /run/sshd.pid)
+  kill "$pids"
+  for process in /proc/[0-9]*; do
+    case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
+    'sshd: '* | *' guard '*) kill -9 "${process#/proc/}" ;;
+    esac
+  done
+  rm -f /run/sshd.pid
+  sleep 1
+  if [ ! -e /root/.fail-start ] || ! grep -q knox-ca /etc/ssh/sshd_config; then
+    /usr/sbin/sshd -f /etc/ssh/sshd_config -E /root/.sshd.log
+  fi
+  [ ! -f /etc/rc.local ] || /bin/sh /etc/rc.local ;;
+*) wrong "$@" ;;
+esac
