@@ -16,8 +16,8 @@ const UNDO_AFTER = 300
 const undoAfterOf = (knox: Knox): number => {
   const text = knox.args.text('undo-after') ?? UNDO_AFTER.toString()
   const seconds = /^[0-9]{1,4}$/.test(text) ? Number(text) : 0
-  if (seconds >= 10 && seconds <= 3600) return seconds
-  throw new KnoxError('usage', `--undo-after ${JSON.stringify(text)} is not 10 to 3600 seconds`)
+  if (seconds >= 5 && seconds <= 3600) return seconds
+  throw new KnoxError('usage', `--undo-after ${JSON.stringify(text)} is not 5 to 3600 seconds`)
 }
 
 const loginOf = (knox: Knox): OwnLogin => {

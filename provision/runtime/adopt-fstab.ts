@@ -58,7 +58,7 @@ export const mergeFstab = (
   const wanted = parseFstab(ours)
   const memory = wanted.filter(({ type }) => type === 'tmpfs')
   const ourRoot = wanted.find(({ point }) => point === '/')
-  const oldRoot = theirs.find(({ point }) => point === '/')
+  const oldRoot = theirs.find(({ point, type }) => point === '/' && type !== 'swap')
   const place = oldRoot ?? (root === undefined || root.type === 'zfs' ? undefined : root)
   const newRoot: readonly Entry[] =
     place === undefined

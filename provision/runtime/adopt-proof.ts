@@ -110,12 +110,22 @@ export const restartMachine = async (restart: Restart, emit: Emit): Promise<read
   })
   emit({ type: 'step', title: 'waiting until it is back' })
   await pause(5)
-  await whileUnreachable(STARTING, 5, () =>
+  const isBack = () =>
     withShell(box, passphrase, silent, async (runner) => {
       if ((await runner.read(bootTime)) === before)
         throw new KnoxError('unreachable', 'it has not restarted yet')
-    }),
-  )
+    })
+  try {
+    await whileUnreachable(STARTING, 5, isBack)
+  } catch (error) {
+    // its old sshd has another host key, and knows no certificates
+    if (!(error instanceof KnoxError) || error.code !== 'key-rejected') throw error
+    throw new KnoxError(
+      'verification',
+      'the machine could not be reached in time, and has gone back to its old files',
+      [...error.hints, `the new ones are listed in ${folder}`],
+    )
+  }
   emit({ type: 'step', title: 'looking at it' })
   await proveLogins(box, passphrase, login, emit)
   return withShell(box, passphrase, emit, async (runner) => {

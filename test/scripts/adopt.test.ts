@@ -1,12 +1,34 @@
 import assert from 'node:assert/strict'
-import { lstat, readdir, readFile, writeFile } from 'node:fs/promises'
+import { appendFile, lstat, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import { adoptWords, noSandbox, OLD, startSandbox } from '../support/adopt/sandbox.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { exists } from '../../provision/system/files.ts'
+import { adoptWords, ended, noSandbox, OLD, startSandbox, type Sandbox } from '../support/adopt/sandbox.ts'
 
 /** `knox adopt` as it is typed, against a real sshd on loopback. */
 
 const skip = noSandbox() ?? false
+
+/** The machine’s files are what they were, and its owner gets in as before. */
+const assertAsBefore = async (box: Sandbox): Promise<void> => {
+  for (const [path, text] of Object.entries(OLD)) assert.equal(await box.file(`/${path}`), text, path)
+  for (const path of ['/etc/ssh/knox-ca', '/etc/rc.local', '/root/knox-zfs-receive.sh', '/etc/hostid'])
+    assert.equal(await exists(join(box.dir, path)), false, path)
+  assert.match((await box.file('/etc/ssh/sshd_config')) ?? '', /PermitRootLogin yes/)
+  assert.equal((await box.oldWay()).code, 0)
+}
+
+/** One of the ways in works; sshd may be starting just now. */
+const reachable = async (box: Sandbox): Promise<boolean> => {
+  for (let i = 0; i < 4; i += 1) {
+    if ((await box.oldWay()).code === 0 || (await box.newWay())) return true
+    await sleep(250)
+  }
+  return false
+}
+
+const flag = (name: string) => (dir: string) => writeFile(join(dir, 'root', name), '')
 
 describe('knox adopt', { skip, concurrency: 2 }, () => {
   test('makes the box of a machine: the certificate gets in, the plain key does not, the old files are kept', async (t) => {
@@ -40,4 +62,114 @@ describe('knox adopt', { skip, concurrency: 2 }, () => {
     assert.equal(code, 15, stderr)
     assert.match(stderr, /runs Linux, not FreeBSD/)
   })
+  test('nobody to confirm: 4, and nothing is changed', async (t) => {
+    const box = await startSandbox(t)
+    const { code, stderr } = await box.knox(...adoptWords(box))
+    assert.equal(code, 4, stderr)
+    await assertAsBefore(box)
+    assert.equal(await exists(join(box.dir, 'root/knox-before')), false)
+  })
+})
+
+describe('knox adopt takes all back if', { skip, concurrency: 3 }, () => {
+  test('sshd does not start with the new files', async (t) => {
+    const box = await startSandbox(t, flag('.fail-service'))
+    const { code, stderr } = await box.knox(...adoptWords(box, '--yes'))
+    assert.equal(code, 14, stderr)
+    await assertAsBefore(box)
+  })
+  test('a file cannot be put in place', async (t) => {
+    const box = await startSandbox(t, flag('.fail-mv'))
+    const { code, stderr } = await box.knox(...adoptWords(box, '--yes'))
+    assert.equal(code, 14, stderr)
+    await assertAsBefore(box)
+  })
+  test('the certificate does not get in', async (t) => {
+    // a locked root, and a pw that says it has mended it
+    const box = await startSandbox(t, async (dir) => {
+      await flag('.fail-pw')(dir)
+      await writeFile(join(dir, 'root/.password'), '*LOCKED*x\n')
+      const shadow = await readFile(join(dir, 'etc/shadow'), 'utf8')
+      await writeFile(join(dir, 'etc/shadow'), shadow.replace(/^root:[^:]*:/m, 'root:!*:'))
+      const config = join(dir, 'etc/ssh/sshd_config')
+      await writeFile(config, (await readFile(config, 'utf8')).replace('UsePAM no', 'UsePAM yes'))
+    })
+    const { code, stderr } = await box.knox(...adoptWords(box, '--yes'))
+    assert.equal(code, 14, stderr)
+    await assertAsBefore(box)
+  })
+  test('the machine has restarted and cannot be reached', async (t) => {
+    const box = await startSandbox(t, flag('.fail-start'))
+    const { code, stderr } = await box.knox(...adoptWords(box, '--yes', '--reboot'))
+    assert.equal(code, 14, stderr)
+    assert.match(stderr, /gone back to its old files/)
+    assert.equal(await box.file('/root/.starts'), 'reboot\nreboot\n')
+    await assertAsBefore(box)
+  })
+})
+
+describe('knox adopt changes nothing if', { skip, concurrency: 3 }, () => {
+  test('fstab names a device that is not there', async (t) => {
+    const box = await startSandbox(t)
+    await writeFile(join(box.dir, 'etc/fstab'), `${OLD['etc/fstab']}/dev/gone\t/data\tufs\trw\t2\t2\n`)
+    const { code, stderr } = await box.knox(...adoptWords(box, '--yes'))
+    assert.equal(code, 1, stderr)
+    assert.match(stderr, /fstab names \/dev\/gone, which is not there/)
+    await writeFile(join(box.dir, 'etc/fstab'), OLD['etc/fstab'])
+    await assertAsBefore(box)
+  })
+  test('sshd -t does not take the new sshd_config', async (t) => {
+    const box = await startSandbox(t)
+    await appendFile(join(box.dir, 'etc/ssh/sshd_config'), 'AddressFamily bogus\n')
+    const { code, stderr } = await box.knox(...adoptWords(box, '--yes'))
+    assert.equal(code, 1, stderr)
+    assert.match(stderr, /does not take the new sshd_config/)
+    await assertAsBefore(box)
+  })
+  test('rc.conf is a program that cannot be added to', async (t) => {
+    const box = await startSandbox(t)
+    await appendFile(join(box.dir, 'etc/rc.conf'), 'motd="two\nlines"\nexit 0\n')
+    const { code, stderr } = await box.knox(...adoptWords(box, '--yes'))
+    assert.equal(code, 4, stderr)
+    await writeFile(join(box.dir, 'etc/rc.conf'), OLD['etc/rc.conf'])
+    await assertAsBefore(box)
+  })
+})
+
+const STEPS = [
+  'bringing the new files',
+  'keeping the old files',
+  'checking what sshd',
+  'from now on',
+  'putting the new files',
+  'restarting sshd',
+  'logging in by certificate',
+  'confirming',
+]
+
+describe('knox adopt killed while', { skip, concurrency: 4 }, () => {
+  for (const title of STEPS)
+    test(`${title}: one way in is open all the time, and in the end it is the old or the new`, async (t) => {
+      const box = await startSandbox(t)
+      const child = box.start(...adoptWords(box, '--yes', '--undo-after', '5'))
+      child.stderr?.on('data', (chunk: Buffer) => {
+        // a little later at every run, so that each moment of a step has its turn
+        if (chunk.toString().includes(title)) setTimeout(() => child.kill('SIGKILL'), Math.random() * 300)
+      })
+      const { stderr } = await ended(child)
+      for (let i = 0; i < 6; i += 1) {
+        assert.ok(await reachable(box), stderr)
+        await sleep(1000)
+      }
+      const before = join(box.dir, 'root/knox-before')
+      const [kept = ''] = await readdir(before).catch(() => [])
+      if (await exists(join(before, kept, 'confirmed'))) assert.equal(await box.newWay(), true)
+      else {
+        assert.equal(await exists(join(before, kept, 'undone')), await exists(join(before, kept, 'armed')))
+        await assertAsBefore(box)
+      }
+      // and the next run is not in its way
+      await rm(join(box.dir, 'home/keys/lock'), { force: true })
+      if (title !== STEPS.at(-1)) assert.equal((await box.knox(...adoptWords(box, '--yes'))).code, 0)
+    })
 })

@@ -42,7 +42,7 @@ service)
   /usr/sbin/sshd -f /etc/ssh/sshd_config -E /root/.sshd.log ;;
 mv)
   if [ -e /root/.fail-mv ]; then
-    case $* in *' /etc/rc.conf') exit 1 ;; esac
+    case $* in *'.knox-new /etc/rc.conf') exit 1 ;; esac
   fi
   exec /usr/bin/mv "$@" ;;
 shutdown)
