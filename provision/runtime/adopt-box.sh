@@ -182,13 +182,20 @@ confirm() {
   fi
 }
 
-# true once somebody has decided
+# true once somebody has decided. One sleep measures the time: on a slow machine a loop takes much longer than its sleeps.
 decided_in_time() {
-  i=0
-  while [ "$i" -lt "$seconds" ]; do
-    [ -d decided ] && return 0
+  rm -f late
+  (
+    sleep "$seconds"
+    : >late
+  ) &
+  timer=$!
+  while [ ! -e late ]; do
+    if [ -d decided ]; then
+      kill "$timer" 2>/dev/null
+      return 0
+    fi
     sleep 1
-    i=$((i + 1))
   done
   return 1
 }

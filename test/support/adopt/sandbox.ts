@@ -188,5 +188,6 @@ export const startSandbox = async (
 /** How knox adopt is called in these tests. */
 export const adoptWords = ({ port }: Sandbox, ...more: string[]): readonly string[] => [
   ...['adopt', `127.0.0.1:${port}`, '--ssh-config', '../ssh_config', '--passphrase-file', 'passphrase'],
-  ...['--undo-after', '10', ...more],
+  ...(more.includes('--undo-after') ? [] : ['--undo-after', '40']),
+  ...more,
 ]
