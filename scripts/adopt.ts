@@ -1,6 +1,7 @@
 import { defineCommand, type Knox } from '../provision/cli/command.ts'
 import { KnoxError } from '../provision/core/errors.ts'
 import { overlayOf, readBoxKeys } from '../provision/image/overlay.ts'
+import { unlockPrivateKey } from '../provision/keys/key-folder.ts'
 import { adoptMachine, keepFolder } from '../provision/runtime/adopt.ts'
 import { describeChange } from '../provision/runtime/adopt-diff.ts'
 import { look } from '../provision/runtime/adopt-look.ts'
@@ -27,7 +28,7 @@ const loginOf = (knox: Knox): OwnLogin => {
   return { address, user: knox.args.text('user') ?? 'root', config: knox.args.text('ssh-config') }
 }
 
-/** Exit: 0 adopted and proved, 3 no keys, 4 refused, 10 ssh does not get in, 11 busy, 14 taken back, 15 no FreeBSD >= 10.2. */
+/** Exit: 0 adopted and proved, 3 no keys, 4 refused, 10 ssh does not get in, 11 busy, 12 wrong passphrase, 14 taken back, 15 no FreeBSD >= 10.2. */
 export const adopt = defineCommand({
   name: 'adopt',
   summary: 'make the box of an installed FreeBSD, such as an old laptop, over your own ssh',
@@ -68,6 +69,8 @@ export const adopt = defineCommand({
     const own = await ownAddress(login)
     const box = own === undefined ? configured : { ...configured, addresses: [own, ...configured.addresses] }
     const passphrase = knox.dryRun ? undefined : await knox.passphrase('passphrase of the keys')
+    // a wrong one is found out before anything is changed
+    if (passphrase !== undefined) await unlockPrivateKey(box.folder, 'knox-shell', passphrase)
     return withLock(box.folder, () =>
       withOwnLogin(login, knox.emit, async (old) => {
         const paths = (await overlayOf(config.box, keys)).map(({ path }) => path)

@@ -101,6 +101,7 @@ export const withOwnLogin = <T>(
     if (exitCode !== 0)
       throw new KnoxError('unreachable', `ssh does not get in at ${login.address} as ${login.user}`, [
         'what ssh said stands above; nothing was changed',
+        'is it the box already? then it lets knox’s certificates in, and nothing else',
         ...AT_THE_CONSOLE,
       ])
     const place: Place = {

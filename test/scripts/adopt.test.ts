@@ -56,19 +56,6 @@ describe('knox adopt', { skip, concurrency: 2 }, () => {
     assert.equal(await box.file('/etc/rc.conf'), OLD['etc/rc.conf'])
     assert.equal((await box.oldWay()).code, 0)
   })
-  test('what is not FreeBSD is left alone, with 15', async (t) => {
-    const box = await startSandbox(t, (dir) => writeFile(join(dir, 'root/.system'), 'Linux\n'))
-    const { code, stderr } = await box.knox(...adoptWords(box, '--yes'))
-    assert.equal(code, 15, stderr)
-    assert.match(stderr, /runs Linux, not FreeBSD/)
-  })
-  test('nobody to confirm: 4, and nothing is changed', async (t) => {
-    const box = await startSandbox(t)
-    const { code, stderr } = await box.knox(...adoptWords(box))
-    assert.equal(code, 4, stderr)
-    await assertAsBefore(box)
-    assert.equal(await exists(join(box.dir, 'root/knox-before')), false)
-  })
 })
 
 describe('knox adopt takes all back if', { skip, concurrency: 3 }, () => {
@@ -108,31 +95,52 @@ describe('knox adopt takes all back if', { skip, concurrency: 3 }, () => {
   })
 })
 
-describe('knox adopt changes nothing if', { skip, concurrency: 3 }, () => {
-  test('fstab names a device that is not there', async (t) => {
-    const box = await startSandbox(t)
-    await writeFile(join(box.dir, 'etc/fstab'), `${OLD['etc/fstab']}/dev/gone\t/data\tufs\trw\t2\t2\n`)
-    const { code, stderr } = await box.knox(...adoptWords(box, '--yes'))
-    assert.equal(code, 1, stderr)
-    assert.match(stderr, /fstab names \/dev\/gone, which is not there/)
-    await writeFile(join(box.dir, 'etc/fstab'), OLD['etc/fstab'])
-    await assertAsBefore(box)
+test('knox adopt changes nothing if it must not', { skip }, async (t) => {
+  const box = await startSandbox(t)
+  const refuses = async (words: readonly string[], exit: number, pattern: RegExp) => {
+    const { code, stderr } = await box.knox(...words)
+    assert.equal(code, exit, stderr)
+    assert.match(stderr, pattern)
+  }
+  const inside = (path: string) => join(box.dir, path)
+  const yes = adoptWords(box, '--yes')
+  await t.test('nobody is there to confirm: 4', () => refuses(adoptWords(box), 4, /nobody is at a terminal/))
+  await t.test('a wrong passphrase: 12', async () => {
+    await writeFile(inside('home/wrong'), 'not this\n', { mode: 0o600 })
+    await refuses([...yes, '--passphrase-file', 'wrong'], 12, /passphrase/)
   })
-  test('sshd -t does not take the new sshd_config', async (t) => {
-    const box = await startSandbox(t)
-    await appendFile(join(box.dir, 'etc/ssh/sshd_config'), 'AddressFamily bogus\n')
-    const { code, stderr } = await box.knox(...adoptWords(box, '--yes'))
-    assert.equal(code, 1, stderr)
-    assert.match(stderr, /does not take the new sshd_config/)
-    await assertAsBefore(box)
+  await t.test('words that are none: 2', async () => {
+    await refuses(['adopt'], 2, /one ADDRESS/)
+    await refuses([...yes, '--undo-after', '1e3'], 2, /not 5 to 3600 seconds/)
+    await refuses([...yes, '--user', '-oProxyCommand=x'], 2, /.*/)
   })
-  test('rc.conf is a program that cannot be added to', async (t) => {
-    const box = await startSandbox(t)
-    await appendFile(join(box.dir, 'etc/rc.conf'), 'motd="two\nlines"\nexit 0\n')
-    const { code, stderr } = await box.knox(...adoptWords(box, '--yes'))
-    assert.equal(code, 4, stderr)
-    await writeFile(join(box.dir, 'etc/rc.conf'), OLD['etc/rc.conf'])
-    await assertAsBefore(box)
+  assert.equal(await exists(inside('root/knox-before')), false)
+  await t.test('it is no FreeBSD: 15', async () => {
+    await writeFile(inside('root/.system'), 'Linux\n')
+    await refuses(yes, 15, /runs Linux, not FreeBSD/)
+    await writeFile(inside('root/.system'), 'FreeBSD\n')
+  })
+  await t.test('rc.conf is a program that cannot be added to: 4', async () => {
+    await appendFile(inside('etc/rc.conf'), 'motd="two\nlines"\nexit 0\n')
+    await refuses(yes, 4, /rc\.conf/)
+    await writeFile(inside('etc/rc.conf'), OLD['etc/rc.conf'])
+  })
+  await t.test('fstab names a device that is not there: 1', async () => {
+    await appendFile(inside('etc/fstab'), '/dev/gone\t/data\tufs\trw\t2\t2\n')
+    await refuses(yes, 1, /fstab names \/dev\/gone, which is not there/)
+    await writeFile(inside('etc/fstab'), OLD['etc/fstab'])
+  })
+  await t.test('sshd -t does not take the new sshd_config: 1', async () => {
+    const config = inside('etc/ssh/sshd_config')
+    const before = await readFile(config, 'utf8')
+    await appendFile(config, 'AddressFamily bogus\n')
+    await refuses(yes, 1, /does not take the new sshd_config/)
+    await writeFile(config, before)
+  })
+  await assertAsBefore(box)
+  await t.test('the owner’s ssh does not get in: 10', async () => {
+    await rm(inside('id'))
+    await refuses(yes, 10, /PermitRootLogin yes/)
   })
 })
 
