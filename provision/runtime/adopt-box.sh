@@ -29,6 +29,12 @@ writable() {
   mount -uw / || die 'the root cannot be mounted for writing'
 }
 
+# On the disk, under its name: with soft updates sync(8) only begins to write, and a power cut soon after a rename leaves
+# an empty file. fsync(1) is in FreeBSD since 4.3; a link has nothing of its own to write.
+durable() {
+  [ -L "$1" ] || fsync "$1" || sync
+}
+
 number_of() {
   while read -r n mode path; do
     [ "$path" = "$1" ] && echo "$n"
@@ -44,7 +50,9 @@ save() {
       : >"old/$n.none" || die "$path cannot be kept"
     fi
   done <list
-  sync
+  for kept in adopt-box.sh list old/*; do
+    durable "$kept"
+  done
   : >saved
 }
 
@@ -79,6 +87,7 @@ at_boot() {
   cat guard.line >>"$boot.knox-new" || die 'the switch cannot be set for the next start'
   chmod 644 "$boot.knox-new"
   mv -f "$boot.knox-new" "$boot" || die 'the switch cannot be set for the next start'
+  durable "$boot"
 }
 
 forget_boot() {
@@ -95,6 +104,7 @@ arm() {
   [ -e saved ] || die 'the old files are not kept yet'
   at_boot
   : >armed
+  durable armed
   /bin/sh "$self" "$dir" guard "$seconds" </dev/null >guard.log 2>&1 &
 }
 
@@ -106,8 +116,10 @@ install_one() {
     ln -s "$(cat "$1")" "$tmp" || return 1
   else
     cp "$1" "$tmp" && chmod "$2" "$tmp" && chown 0:0 "$tmp" || return 1
+    durable "$tmp"
   fi
-  mv -f "$tmp" "$3"
+  mv -f "$tmp" "$3" || return 1
+  durable "$3"
 }
 
 put() {
@@ -137,7 +149,10 @@ back_one() {
     rm -f "$3"
   elif [ -e "old/$1" ] || [ -L "old/$1" ]; then
     rm -f "$3.knox-new" "$3.knox-old"
-    cp -RpP "old/$1" "$3.knox-old" && mv -f "$3.knox-old" "$3"
+    cp -RpP "old/$1" "$3.knox-old" || return 1
+    durable "$3.knox-old"
+    mv -f "$3.knox-old" "$3" || return 1
+    durable "$3"
   fi
 }
 
@@ -167,12 +182,14 @@ undo() {
   service sshd onerestart || service sshd onestart || failed=1
   [ "$failed" = 0 ] || die 'not all of the old files could be brought back'
   : >undone
+  durable undone
 }
 
 confirm() {
   writable
   mkdir decided 2>/dev/null || die 'the machine has undone this run already'
   : >confirmed
+  durable confirmed
   rm -rf new
   forget_boot
   sync

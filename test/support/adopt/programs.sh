@@ -31,6 +31,8 @@ pw)
     echo '*' >/root/.password
     sed 's/^root:[^:]*:/root:*:/' /etc/shadow >/etc/shadow.new && mv /etc/shadow.new /etc/shadow ;;
   *) wrong "$@" ;; esac ;;
+fsync)
+  exec sync "$@" ;;
 service)
   [ "$1" = sshd ] || wrong "$@"
   case $2 in onerestart | onestart) ;; *) wrong "$@" ;; esac

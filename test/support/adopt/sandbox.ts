@@ -11,7 +11,9 @@ import { tempFolder } from '../expect.ts'
 
 const HERE = import.meta.dirname
 const KNOX = resolve(HERE, '../../../scripts/knox.mjs')
-const PROGRAMS = 'uname freebsd-version sysctl route mount swapinfo ps pw service mv shutdown'.split(' ')
+const PROGRAMS = 'uname freebsd-version sysctl route mount swapinfo ps pw fsync service mv shutdown'.split(
+  ' ',
+)
 
 /** Why there can be no sandbox here; undefined if there can. */
 export const noSandbox = (): string | undefined => {
