@@ -195,13 +195,30 @@ describe('a setting that did not take', () => {
   })
 })
 
+/** Commands that change nothing: ending before one leaves what ending before the next other one leaves. */
+const READS =
+  /^(?:\/bin\/sh -c n=0|\/bin\/sh -c cat|cat|stat|sha256|readlink|find|od|fsck_ufs -[Cf]|fsck_msdosfs)\b/
+
+/** Where in the list the changes stand, and of the commands that only read the first of each program. */
+const telling = (actions: readonly (readonly string[])[], withReads: boolean): readonly number[] => {
+  const seen = new Set<string | undefined>()
+  return [...actions.entries()].flatMap(([index, argv]) => {
+    if (!READS.test(argv.join(' '))) return [index]
+    const isNew = !seen.has(argv.slice(0, 3).join(' ').slice(0, 14))
+    seen.add(argv.slice(0, 3).join(' ').slice(0, 14))
+    return withReads && isNew ? [index] : []
+  })
+}
+
 describe('when a command fails', () => {
   test('whichever it is, it is said, nothing is left, and the next run finishes', async (t) => {
     const one = await imageWorld(t)
     const actions = await customiseActions(one.config, one.image)
     await one.customise()
     const good = treeOf(one.root)
-    for (const index of actions.keys()) {
+    const indexes = telling(actions, true)
+    assert.ok(indexes.length > 25, `${indexes.length}`)
+    for (const index of indexes) {
       let count = -1
       const place = watched((argv) => {
         if (argv.join().includes('umask 077; mkdir')) count = 0
@@ -230,17 +247,19 @@ const killedBefore = async (one: ImageWorld, index: number): Promise<void> => {
 }
 
 describe('when knox is killed', () => {
-  test('between any two commands, the next run takes down what is left and finishes', async (t) => {
+  test('between any two changes, the next run takes down what is left and finishes', async (t) => {
     const one = await imageWorld(t)
     const actions = await customiseActions(one.config, one.image)
     await one.customise()
     const good = treeOf(one.root)
     let left = 0
-    for (const index of actions.keys()) {
+    const indexes = telling(actions, false)
+    assert.equal(indexes.length, 19)
+    for (const index of indexes) {
       await killedBefore(one, index)
       left += (await one.leftovers()).length
     }
-    assert.ok(left > 2 * actions.length, 'it did leave something')
+    assert.ok(left > 2 * indexes.length, 'it did leave something')
     await one.customise()
     assert.equal(treeOf(one.root), good)
     assert.deepEqual(await one.leftovers(), [])

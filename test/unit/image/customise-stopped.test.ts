@@ -38,7 +38,6 @@ describe('a run that is ended from outside', () => {
     // its umount ends after the message that it was stopped
     ['SIGTERM', 'tar umount'],
     ['SIGINT', 'fsck_ufs'],
-    ['SIGHUP', 'sha256'],
   ] as const)
     test(`by ${signal} in ${program}: nothing stays attached or mounted`, async (t) => {
       const one = await imageWorld(t)
