@@ -17,7 +17,15 @@ import { checkStopped } from './drive-io.ts'
 import { publishedKey } from './known-keys.ts'
 import { overlayOf, type OverlayFile } from './overlay.ts'
 import { commandsOf, perform, type Step } from './steps.ts'
-import { freeUnit, realPath, takeDown, withLeftover, workplaceOf, type Workplace } from './workplace.ts'
+import {
+  freeUnit,
+  realPath,
+  takeDown,
+  takeDownCommands,
+  withLeftover,
+  workplaceOf,
+  type Workplace,
+} from './workplace.ts'
 
 /** A raw image of FreeBSD made into the image of this one box, in place, and the proof that it is. */
 
@@ -88,6 +96,10 @@ const checkBoard = ({ box }: Config): void => {
     throw new KnoxError('config', `there is no image for the board ${box.board}`, [
       'FreeBSD is installed there as usual: knox render writes the files of the box',
     ])
+  if (!/s2a$/.test(box.root))
+    throw new KnoxError('config', `the root of an image is s2a, and knox.yaml says ${box.root}`, [
+      'box.root: mmcsd0s2a, or the like',
+    ])
 }
 
 const stepsOf = (plan: CustomisePlan, findings: Findings): readonly Step[] => [
@@ -106,7 +118,10 @@ const NO_KEYS: BoxKeys = {
   entropy: new Secret('entropy', ''),
 }
 
-/** Every command that customiseImage runs on an image that nothing is left of, in order, as words. Nothing is read or run. */
+/**
+ * Every command that customiseImage runs on an image that nothing is left of, in order, as words; nothing is read or run.
+ * A real run may have another unit: the first that is free.
+ */
 export const customiseActions = async (
   config: Config,
   image: string,
@@ -115,9 +130,10 @@ export const customiseActions = async (
   checkBoard(config)
   const { unit = 0, time = DEFAULT_TIME } = options
   const overlay = await overlayOf(config.box, NO_KEYS)
-  return commandsOf(
-    stepsOf({ place: workplaceOf(image), unit, box: config.box, overlay, time }, noFindings()),
-  )
+  const place = workplaceOf(image)
+  const steps = stepsOf({ place, unit, box: config.box, overlay, time }, noFindings())
+  const before = [memoryDisks, realPath(image), ...takeDownCommands(place), memoryDisks]
+  return [...before, ...commandsOf(steps), ...takeDownCommands(place)].map(({ argv }) => argv)
 }
 
 interface Work {

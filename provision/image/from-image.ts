@@ -4,9 +4,10 @@ import { KnoxError } from '../core/errors.ts'
 import { readTextIfAny } from '../system/files.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
 import { memoryDisks } from '../tools/mdconfig.ts'
+import { xzUnpack, xzUnpackedBytes } from '../tools/xz.ts'
 import { checksumFor, hashFile, readChecksum } from './checksum.ts'
 import { checkRoom, copyInto, makeFile } from './copy-image.ts'
-import { customiseImage, type Customised, type CustomiseOptions } from './customise.ts'
+import { customiseActions, customiseImage, type Customised, type CustomiseOptions } from './customise.ts'
 import { progressOf } from './flash.ts'
 import { openImage } from './source.ts'
 
@@ -77,6 +78,23 @@ const checkSum = async (options: FromImageOptions): Promise<string> => {
     ])
   emit({ type: 'done', title: `${from} has the right checksum` })
   return found
+}
+
+/** Every command that fromImage runs, in order, as words; nothing is read or run. Copying needs none. */
+export const fromImageActions = async ({
+  from,
+  work,
+  config,
+  time,
+}: Pick<FromImageOptions, 'from' | 'work' | 'config' | 'time'>): Promise<readonly (readonly string[])[]> => {
+  const isPacked = from.endsWith('.xz')
+  return [
+    // its size, then its first sector
+    ...(isPacked ? [xzUnpackedBytes(from).argv, xzUnpack(from)] : []),
+    memoryDisks.argv,
+    ...(isPacked ? [xzUnpack(from)] : []),
+    ...(await customiseActions(config, work, time === undefined ? {} : { time })),
+  ]
 }
 
 /**

@@ -128,6 +128,10 @@ const manifestOf = (
 
 const sumLine = ({ path, sha256 }: PublishedFile): string => `${sha256}  ${basename(path)}\n`
 
+/** Every command that publishImage runs, as words; copying needs none. */
+export const publishActions = ({ image, compress }: Pick<PublishOptions, 'image' | 'compress'>) =>
+  compress ? [xzPack(image)] : []
+
 /**
  * Copies the image to `out` as knox-<box>-<release>-<date>.img, with .sha256, .json and, if wanted, .xz; all of mode 0600,
  * for the image holds the host key. The image gets its name last: where it stands, all that belongs to it stands too.

@@ -23,6 +23,6 @@ export const perform = async (runner: Runner, command: Change | Read<unknown>): 
   else await runner.read(command)
 }
 
-/** Every command of the steps, in order, as words. */
-export const commandsOf = (steps: readonly Step[]): readonly (readonly string[])[] =>
-  steps.flatMap(({ commands }) => commands.map(({ argv }) => argv))
+/** Every command of the steps, in order. */
+export const commandsOf = (steps: readonly Step[]): readonly (Change | Read<unknown>)[] =>
+  steps.flatMap(({ commands }) => commands)

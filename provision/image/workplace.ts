@@ -106,6 +106,12 @@ export const takeDown = async (runner: Runner, place: Workplace): Promise<void> 
   await runner.act(forget(place))
 }
 
+/** What takeDown runs where nothing is left. */
+export const takeDownCommands = (place: Workplace): readonly (Change | Read<unknown>)[] => [
+  ...[mounts, mounts, memoryDisks],
+  forget(place),
+]
+
 /** The first unit that is free. */
 export const freeUnit = async (runner: Runner): Promise<number> => {
   const taken = new Set((await runner.read(memoryDisks)).map(({ unit }) => unit))

@@ -51,7 +51,7 @@ export const sha256All = (paths: readonly string[]): Read<ReadonlyMap<string, st
   parse: (stdout) =>
     new Map(
       stdout.split('\n').flatMap((line) => {
-        const [, hex, path] = /^([0-9a-f]{64}) (.+)$/.exec(line) ?? []
+        const [, hex, path] = /^([0-9a-f]{64})[ *]+(\/.*)$/.exec(line) ?? []
         return hex === undefined || path === undefined ? [] : [[path, hex] as const]
       }),
     ),

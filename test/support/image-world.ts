@@ -177,6 +177,13 @@ export const imageWorld = async (
   }
 }
 
+/** The commands of customiseActions from the first to the last that changes something; the rest looks for what is left. */
+export const workOf = (actions: readonly (readonly string[])[]): readonly (readonly string[])[] =>
+  actions.slice(
+    actions.findIndex((argv) => argv.join(' ').includes('umask 077; mkdir')),
+    actions.findLastIndex((argv) => argv.join(' ').startsWith('mdconfig -d')) + 1,
+  )
+
 /** All of a tree that can be told apart: names, kinds, modes, times, contents. */
 export const treeOf = (folder: string): string =>
   execFileSync(

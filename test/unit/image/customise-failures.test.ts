@@ -21,7 +21,7 @@ import { perform } from '../../../provision/image/steps.ts'
 import { recordUnit, takeDown, workplaceOf } from '../../../provision/image/workplace.ts'
 import { HERE, runnerAt, type Place } from '../../../provision/system/runner.ts'
 import { knoxError, thrownBy } from '../../support/expect.ts'
-import { imageBytes, imageWorld, treeOf, type ImageWorld } from '../../support/image-world.ts'
+import { imageBytes, imageWorld, treeOf, workOf, type ImageWorld } from '../../support/image-world.ts'
 
 /** Everything that can go wrong with an image, and what is left of it then: nothing. */
 
@@ -213,7 +213,7 @@ const telling = (actions: readonly (readonly string[])[], withReads: boolean): r
 describe('when a command fails', () => {
   test('whichever it is, it is said, nothing is left, and the next run finishes', async (t) => {
     const one = await imageWorld(t)
-    const actions = await customiseActions(one.config, one.image)
+    const actions = workOf(await customiseActions(one.config, one.image))
     await one.customise()
     const good = treeOf(one.root)
     const indexes = telling(actions, true)
@@ -249,7 +249,7 @@ const killedBefore = async (one: ImageWorld, index: number): Promise<void> => {
 describe('when knox is killed', () => {
   test('between any two changes, the next run takes down what is left and finishes', async (t) => {
     const one = await imageWorld(t)
-    const actions = await customiseActions(one.config, one.image)
+    const actions = workOf(await customiseActions(one.config, one.image))
     await one.customise()
     const good = treeOf(one.root)
     let left = 0
