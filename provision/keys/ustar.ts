@@ -20,15 +20,34 @@ const octal = (value: number, width: number): string => `${value.toString(8).pad
 const checksum = (header: Buffer): number =>
   header.reduce((sum, byte, at) => sum + (at >= 148 && at < 156 ? 0x20 : byte), 0)
 
-const headerOf = (name: string, size: number): Buffer => {
+/** What a header says of a member; the owner is root, by number. */
+export interface Header {
+  readonly name: string
+  /** permission bits */
+  readonly mode: number
+  /** bytes */
+  readonly size: number
+  /** since 1970 */
+  readonly seconds: number
+  /** for a symbolic link */
+  readonly linkTo?: string
+}
+
+const LONGEST_NAME = 100
+
+/** The block before a member's bytes (tar(5)). Throws RangeError for a name that has no room in it. */
+export const ustarHeader = ({ name, mode, size, seconds, linkTo }: Header): Buffer => {
+  for (const text of [name, linkTo ?? ''])
+    if (Buffer.byteLength(text) > LONGEST_NAME) throw new RangeError(`too long for an archive: ${text}`)
   const header = Buffer.alloc(BLOCK)
   header.write(name, 0)
-  header.write(octal(0o600, 8), 100)
+  header.write(octal(mode, 8), 100)
   header.write(octal(0, 8), 108)
   header.write(octal(0, 8), 116)
   header.write(octal(size, 12), 124)
-  header.write(octal(0, 12), 136)
-  header.write('0', 156)
+  header.write(octal(seconds, 12), 136)
+  header.write(linkTo === undefined ? '0' : '2', 156)
+  header.write(linkTo ?? '', 157)
   header.write('ustar\x0000', 257)
   header.write(`${octal(checksum(header), 7)} `, 148)
   return header
@@ -39,7 +58,11 @@ export const packUstar = (members: readonly Member[]): Buffer =>
   Buffer.concat([
     ...members.flatMap(({ name, data }) => {
       if (!isMemberName(name)) throw new Error(`not a name for an archive: ${name}`)
-      return [headerOf(name, data.length), data, Buffer.alloc((BLOCK - (data.length % BLOCK)) % BLOCK)]
+      return [
+        ustarHeader({ name, mode: 0o600, size: data.length, seconds: 0 }),
+        data,
+        Buffer.alloc((BLOCK - (data.length % BLOCK)) % BLOCK),
+      ]
     }),
     Buffer.alloc(2 * BLOCK),
   ])
