@@ -29,9 +29,11 @@ export const writeError = (error: unknown, path: string): unknown => {
   return error
 }
 
-/** Throws `no-space` if the folder's file system has fewer bytes free than the file will have at most. */
+/** Throws `no-space` if the folder's file system has fewer bytes free than the file will have at most, `config` if there is none. */
 export const checkRoom = async (path: string, bytes: number): Promise<void> => {
-  const { bavail, bsize } = await statfs(dirname(path))
+  const { bavail, bsize } = await statfs(dirname(path)).catch(() => {
+    throw new KnoxError('config', `there is no folder ${dirname(path)}`, ['nothing was changed'])
+  })
   if (bavail * bsize < bytes)
     throw new KnoxError(
       'no-space',

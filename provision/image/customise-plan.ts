@@ -7,6 +7,7 @@ import { partitionTable, type PartitionTable } from '../tools/gpart.ts'
 import { mdAttach, mdDetach } from '../tools/mdconfig.ts'
 import { mountUfs, unmount } from '../tools/mount.ts'
 import { closeAccounts } from '../tools/pwd-mkdb.ts'
+import { linksAmong } from '../tools/stat.ts'
 import { unpackArgv } from '../tools/tar.ts'
 import { archiveOf } from './archive.ts'
 import { publishedKey } from './known-keys.ts'
@@ -89,11 +90,34 @@ export const layoutReads = ({ unit, box }: CustomisePlan, findings: Findings): r
   checked(partitionTable(`md${unit}s2`), checkLabel),
 ]
 
+const NO_FREEBSD = {
+  pattern: /No such file/,
+  code: 'config',
+  message: 'there is no FreeBSD in the image',
+} as const
+
+/**
+ * What is read or changed through its path must stand in the image itself: a link in it would lead to the build host's own
+ * files, and it is root who follows it.
+ */
+const noLinks = (root: string, folders: readonly string[]): Read<undefined> => {
+  const paths = [...folders, '/bin', '/bin/freebsd-version', '/etc/master.passwd'].filter(
+    (path) => path !== '/',
+  )
+  const links = linksAmong(paths.map((path) => `${root}${path}`))
+  return checked({ ...links, failures: [NO_FREEBSD] }, ([link]) => {
+    if (link !== undefined)
+      throw new KnoxError('config', `${link.slice(root.length)} is a link in the image`, [
+        'it would lead out of the image; FreeBSD has none there: take another image',
+      ])
+  })
+}
+
 const readRelease = (root: string): Read<string> => ({
   effect: 'read',
   argv: ['cat', `${root}/bin/freebsd-version`],
   parse: (stdout) => /^USERLAND_VERSION="([\w.-]+)"$/m.exec(stdout)?.[1] ?? '',
-  failures: [{ pattern: /No such file/, code: 'config', message: 'there is no FreeBSD in the image' }],
+  failures: [NO_FREEBSD],
 })
 
 const checkRelease = (release: string, box: BoxConfig): void => {
@@ -153,6 +177,7 @@ export const writingSteps = (plan: CustomisePlan, findings: Findings): readonly 
         ...layoutReads(plan, findings),
         fsckPreen(`/dev/md${unit}s2a`),
         mountUfs(`/dev/md${unit}s2a`, root, 'read-write'),
+        noLinks(root, folders),
         checked(readRelease(root), (release) => {
           findings.release = release
           checkRelease(release, box)

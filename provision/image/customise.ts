@@ -1,7 +1,7 @@
 import { rmdir } from 'node:fs/promises'
 import type { Runner } from '../core/command.ts'
 import type { Config } from '../core/config.ts'
-import { KnoxError } from '../core/errors.ts'
+import { KnoxError, messageOf } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
 import { Secret } from '../core/secret.ts'
 import { fingerprint, readPublicKeyLine } from '../keys/ed25519.ts'
@@ -206,7 +206,9 @@ export const customiseImage = async (options: CustomiseOptions): Promise<Customi
   const all: Work = { runner, tidyRunner: runnerAt(machine, emit, 120, true), options, overlay, place }
   const findings = noFindings()
   if (machine === HERE) {
-    await ensurePrivateDir(place.folder)
+    await ensurePrivateDir(place.folder).catch((error: unknown) => {
+      throw new KnoxError('refused', `nothing can be written beside the image: ${messageOf(error)}`)
+    })
     await withLock(place.folder, () => work(all, findings)).finally(() =>
       rmdir(place.folder).catch(() => undefined),
     )

@@ -72,3 +72,10 @@ export const namesIn = (folder: string, pattern: string): Read<readonly string[]
   argv: ['find', folder, '-mindepth', '1', '-maxdepth', '1', '-name', pattern],
   parse: (stdout) => stdout.split('\n').filter((line) => line !== ''),
 })
+
+/** Which of these paths are symbolic links. Fails if one of them is missing. */
+export const linksAmong = (paths: readonly string[]): Read<readonly string[]> => ({
+  effect: 'read',
+  argv: ['find', ...paths, '-maxdepth', '0', '-type', 'l'],
+  parse: (stdout) => stdout.split('\n').filter((line) => line !== ''),
+})

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { knoxError } from '../../support/expect.ts'
@@ -58,6 +67,30 @@ describe('an image that knox leaves alone', () => {
     await assert.rejects(one.customise(), knoxError('config', /no FreeBSD in the image/))
     assert.ok(existsSync(join(one.root, 'firstboot')))
     assert.deepEqual(await one.leftovers(), [])
+  })
+
+  test('is one whose links lead to the build host', async (t) => {
+    const one = await imageWorld(t)
+    const host = join(one.dir, 'host')
+    mkdirSync(host)
+    for (const [path, target] of [
+      ['etc/ssh', host],
+      ['etc/master.passwd', join(host, 'master.passwd')],
+      ['boot', host],
+    ] as const) {
+      for (const name of ['ssh_host_rsa_key', 'master.passwd', 'loader.conf.local'])
+        writeFileSync(join(host, name), 'host')
+      renameSync(join(one.pristine, 's2a', path), join(one.dir, 'aside'))
+      symlinkSync(target, join(one.pristine, 's2a', path))
+      await assert.rejects(
+        one.customise(),
+        knoxError('config', new RegExp(`/${path} is a link in the image`)),
+      )
+      assert.deepEqual(readdirSync(host).sort(), ['loader.conf.local', 'master.passwd', 'ssh_host_rsa_key'])
+      rmSync(join(one.pristine, 's2a', path))
+      renameSync(join(one.dir, 'aside'), join(one.pristine, 's2a', path))
+      rmSync(join(one.root, '..'), { recursive: true })
+    }
   })
 
   test('is one with a broken file system, or a full one', async (t) => {

@@ -132,6 +132,8 @@ describe('no image comes out, and the given one stays as it is', () => {
     const cut = join(one.dir, 'cut.img')
     writeFileSync(cut, imageBytes('official').subarray(0, 3000))
     assert.ok(knoxError('config', /does not end with a whole sector/)(await refused(one, { from: cut })))
+    const nowhere = join(one.dir, 'nowhere/work.img')
+    assert.ok(knoxError('config', /there is no folder/)(await thrownBy(() => one.make({ work: nowhere }))))
     assert.ok(knoxError('usage', /made from itself/)(await thrownBy(() => one.make({ work: one.from }))))
   })
 
