@@ -50,11 +50,10 @@ const SCRIPT = [
   'kill_tree() { for c in $(pgrep -P "$1"); do kill_tree "$c"; done; kill "$1" 2>/dev/null; }',
   'cd "$1" || exit 1',
   ': >"$3"',
-  'trap "kill_tree \\$child; wait; exit 143" TERM HUP INT',
+  "trap 'for c in $(pgrep -P $$); do kill_tree $c; done; wait; exit 143' TERM HUP INT",
   '{ trap - TERM HUP INT; nice -n 20 /bin/sh crochet.sh -c "$2" </dev/null; echo "knox-exit $?"; } 2>&1 | tee -a "$3" &',
-  'child=$!',
   'echo "$$" >"$4"',
-  'wait "$child"',
+  'wait',
   'rm -f "$4"',
 ].join('\n')
 
