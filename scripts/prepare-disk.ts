@@ -7,9 +7,12 @@ import {
   describeDisk,
   preparations,
   prepareDisk as prepare,
+  releaseDisk,
 } from '../provision/runtime/prepare-disk.ts'
+import { measureLink, rememberLink } from '../provision/runtime/measure-link.ts'
 import { withShell } from '../provision/runtime/shell.ts'
 import { prepareBox } from '../provision/runtime/target.ts'
+import { beginDisk, isUnfinished } from '../provision/runtime/unfinished-disk.ts'
 import type { Runner } from '../provision/core/command.ts'
 import type { Config } from '../provision/core/config.ts'
 import { findConfig } from '../provision/system/config-file.ts'
@@ -63,6 +66,7 @@ export const prepareDisk = defineCommand({
       help: 'of several disks this one (default: box.disk of knox.yaml)',
     },
     erase: { type: 'boolean', help: 'the disk may hold data, and all of it may be lost' },
+    speed: { type: 'boolean', help: 'measure how fast the disk is written, before and after encryption' },
     'passphrase-file': {
       type: 'string',
       value: 'FILE',
@@ -74,12 +78,21 @@ export const prepareDisk = defineCommand({
     const box = await prepareBox(known)
     const passphrase = await knox.passphrase('passphrase of the keys')
     return withLock(box.folder, () =>
-      withShell(box, passphrase, knox.emit, async (runner) => {
-        const disk = await runner.read(readDisk(await chooseDisk(knox, known, runner)))
-        const config = { ...known, box: { ...known.box, disk: disk.name } }
-        checkDisk(disk, knox.args.flag('erase'))
+      withShell(box, passphrase, knox.emit, async (runner, place) => {
+        const found = await runner.read(readDisk(await chooseDisk(knox, known, runner)))
+        const config = { ...known, box: { ...known.box, disk: found.name } }
+        const isOurs = await isUnfinished(box.folder, found)
+        if (isOurs && found.inUse && !knox.dryRun) await releaseDisk(config, runner)
+        const disk = isOurs ? await runner.read(readDisk(found.name)) : found
+        if (isOurs)
+          knox.emit({
+            type: 'note',
+            text: `${disk.name} is the disk whose preparation was cut off: it begins anew`,
+          })
+        checkDisk(disk, knox.args.flag('erase') || isOurs)
+        const speed = knox.args.flag('speed')
         if (knox.dryRun) {
-          const commands = preparations(config, new Secret('disk key', '')).map(({ change }) =>
+          const commands = preparations(config, new Secret('disk key', ''), speed).map(({ change }) =>
             quoteAll(change.argv),
           )
           knox.result(commands.join('\n'), { disk, commands })
@@ -90,7 +103,13 @@ export const prepareDisk = defineCommand({
           `everything on ${describeDisk(disk)} will be lost; type ${words.join(' or ')} to go on:`,
           words,
         )
-        await prepare(config, box.folder, runner, knox.emit)
+        await beginDisk(box.folder, disk)
+        await prepare(config, box.folder, runner, knox.emit, speed)
+        const rate = await measureLink(place)
+        if (rate !== undefined) {
+          await rememberLink(box.folder, rate)
+          knox.emit({ type: 'note', text: `the box takes ${formatBytes(rate)}/s through ssh` })
+        }
         if (disk.name !== known.box.disk) await remember(knox, disk.name)
         knox.result(`${describeDisk(disk)} is encrypted, holds the pool ${config.box.pool}, and is locked`, {
           disk,

@@ -30,9 +30,12 @@ writable() {
 }
 
 # On the disk, under its name: with soft updates sync(8) only begins to write, and a power cut soon after a rename leaves
-# an empty file. fsync(1) is in FreeBSD since 4.3; a link has nothing of its own to write.
+# an empty file; a folder is written too, or the name is lost (seen on 13.2). fsync(1) is in FreeBSD since 4.3; a link has
+# nothing of its own to write.
 durable() {
+  case $1 in */*) folder=${1%/*} ;; *) folder=. ;; esac
   [ -L "$1" ] || fsync "$1" || sync
+  fsync "${folder:-/}" || sync
 }
 
 number_of() {
@@ -54,6 +57,8 @@ save() {
     durable "$kept"
   done
   : >saved
+  # every folder on the way here is new
+  fsync saved . .. ../.. || sync
 }
 
 # what would keep the machine from starting, or sshd

@@ -8,7 +8,9 @@ import type { Secret } from '../core/secret.ts'
 import { formatBytes } from '../core/sizes.ts'
 import { readSecretFile, writeFileAtomic } from '../system/files.ts'
 import type { Disk } from '../tools/disk.ts'
+import { writeRate } from '../tools/dd.ts'
 import { geliAttach, geliDetach, geliInit, geliProviders, readMetadata } from '../tools/geli.ts'
+import { finishDisk } from './unfinished-disk.ts'
 import { zpoolCreate, zpoolExport, zpoolImport } from '../tools/zpool.ts'
 
 const SMALLEST_DISK = 64 * 1024 * 1024
@@ -40,15 +42,24 @@ export const checkDisk = (disk: Disk, erase: boolean): void => {
 export interface Preparation {
   readonly title: string
   readonly change: Change
+  /** measured before the change: how fast the device is written */
+  readonly measure?: string
 }
 
+const MEASURED_MIB = 64
+
 /** What is done to the disk, in this order: the attach right after init proves the key before anything is written. */
-export const preparations = (config: Config, key: Secret): readonly Preparation[] => {
+export const preparations = (config: Config, key: Secret, speed = false): readonly Preparation[] => {
   const { disk, pool } = config.box
+  const measure = (device: string) => (speed ? { measure: device } : {})
   return [
-    { title: 'encrypting', change: geliInit(disk, key) },
+    { title: 'encrypting', change: geliInit(disk, key), ...measure(`/dev/${disk}`) },
     { title: 'attaching, to prove that the key opens it', change: geliAttach(disk, key) },
-    { title: `making the pool ${pool}`, change: zpoolCreate(pool, `${disk}.eli`) },
+    {
+      title: `making the pool ${pool}`,
+      change: zpoolCreate(pool, `${disk}.eli`),
+      ...measure(`/dev/${disk}.eli`),
+    },
     { title: 'exporting', change: zpoolExport(pool) },
     { title: 'detaching', change: geliDetach(disk) },
     { title: 'attaching once more, as a backup will', change: geliAttach(disk, key) },
@@ -58,8 +69,8 @@ export const preparations = (config: Config, key: Secret): readonly Preparation[
   ]
 }
 
-/** After a failure: as much of export and detach as works, so that the disk is not left unlocked. */
-const tidy = async (config: Config, runner: Runner): Promise<void> => {
+/** As much of export and detach as works: after a failure, and of what a run that was killed has left. */
+export const releaseDisk = async (config: Config, runner: Runner): Promise<void> => {
   await runner.act(zpoolExport(config.box.pool)).catch(() => undefined)
   await runner.act(geliDetach(config.box.disk)).catch(() => undefined)
 }
@@ -76,7 +87,7 @@ const isLocked = async (config: Config, runner: Runner): Promise<boolean> =>
   !(await runner.read(geliProviders)).includes(`${config.box.disk}.eli`)
 
 /**
- * Encrypts the box's disk and makes its pool; brings the GELI metadata home as geli-metadata-DISK.bin.
+ * Encrypts the box's disk and makes its pool, measuring raw and encrypted disk on the way if `speed` is said; brings the GELI metadata home as geli-metadata-DISK.bin.
  * `runner` is a root shell on the box. The disk must have passed `checkDisk`. Throws what failed, with the disk locked if possible.
  */
 export const prepareDisk = async (
@@ -84,12 +95,18 @@ export const prepareDisk = async (
   folder: string,
   runner: Runner,
   emit: Emit,
+  speed = false,
 ): Promise<void> => {
   const { disk } = config.box
   const key = await readSecretFile(join(folder, KEY_FILES.disk), 'disk key')
   let mayBeAttached = false
   try {
-    for (const { title, change } of preparations(config, key)) {
+    for (const { title, change, measure } of preparations(config, key, speed)) {
+      if (measure !== undefined) {
+        emit({ type: 'step', title: `measuring ${measure}` })
+        const rate = await runner.read(writeRate(measure, MEASURED_MIB))
+        emit({ type: 'done', title: `${measure} is written at ${formatBytes(rate)}/s` })
+      }
       emit({ type: 'step', title })
       mayBeAttached ||= change.argv[1] === 'attach'
       await runner.act(change)
@@ -97,7 +114,7 @@ export const prepareDisk = async (
       emit({ type: 'done', title })
     }
   } catch (error) {
-    await tidy(config, runner)
+    await releaseDisk(config, runner)
     if (await isLocked(config, runner).catch(() => !mayBeAttached)) throw error
     throw stillAttached(disk, error)
   }
@@ -106,5 +123,6 @@ export const prepareDisk = async (
   if (!metadata.subarray(0, 9).equals(Buffer.from('GEOM::ELI')))
     throw new KnoxError('verification', 'the GELI metadata that came back is none')
   await writeFileAtomic(join(folder, metadataFile(disk)), metadata, { replace: true })
+  await finishDisk(folder)
   emit({ type: 'done', title: 'the GELI metadata is in the key folder, the disk is locked' })
 }

@@ -1,8 +1,9 @@
 import { join } from 'node:path'
 import { userInfo } from 'node:os'
 import { KnoxError } from '../core/errors.ts'
-import { formatBytes } from '../core/sizes.ts'
+import { formatBytes, formatDuration } from '../core/sizes.ts'
 import { readHome } from '../runtime/backup.ts'
+import { lastLink } from '../runtime/measure-link.ts'
 import { metadataFile } from '../runtime/prepare-disk.ts'
 import { preview } from '../runtime/preview.ts'
 import { readReceipt } from '../runtime/receipt.ts'
@@ -65,11 +66,15 @@ export const firstBackup: Step = {
       : undefined
   },
   act: async (world) => {
-    const { streams } = await preview(await configNow(world), silent, false)
+    const config = await configNow(world)
+    const { streams } = await preview(config, silent, false)
     const bytes = streams.reduce((sum, stream) => sum + (stream.bytes ?? 0), 0)
+    const rate = await lastLink(homeFolder(config))
+    const time =
+      rate === undefined ? '' : `, ${formatDuration(bytes / rate)} at the measured ${formatBytes(rate)}/s`
     world.emit({
       type: 'note',
-      text: `about ${formatBytes(bytes)} are to be sent; the time left is shown, and it can be stopped and goes on where it was`,
+      text: `about ${formatBytes(bytes)} are to be sent${time}; it can be stopped and goes on where it was`,
     })
     await world.owner.run(['backup'])
   },

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { stat, writeFile } from 'node:fs/promises'
 import { after, before, describe, test } from 'node:test'
+import { bundleOf } from '../../provision/lab/bundle.ts'
 import { startWorld, type World } from '../../provision/lab/world.ts'
 import {
   ended,
@@ -53,6 +54,23 @@ describe('prepare-disk', () => {
       12,
       /passphrase/,
     )
+  })
+
+  test('that is killed in the middle begins anew, with nothing to be erased by hand', async () => {
+    await world.home(
+      [
+        `node --no-deprecation ${bundleOf('scripts/knox.ts')} prepare-disk --yes --erase --config ${world.dir}/knox.yaml --passphrase-file ${world.dir}/passphrase >${world.dir}/cut 2>&1 &`,
+        `n=0; until grep -q '^making the pool wd$' ${world.dir}/cut || [ $n -gt 600 ]; do sleep 0.2; n=$((n + 1)); done`,
+        'kill -9 $!',
+      ].join('\n'),
+    )
+    const again = await prepareDisk(world, '--yes', '--speed')
+    ended(again, 0, /whose preparation was cut off: it begins anew/)
+    assert.match(
+      again.stderr,
+      /\/dev\/da0 is written at .*\/s[^]*\/dev\/da0\.eli is written at .*\/s[^]*through ssh/,
+    )
+    await lockedAgain(world)
   })
 
   test('encrypts, makes the pool, brings the metadata home and leaves the disk locked', async () => {

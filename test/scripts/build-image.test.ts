@@ -196,6 +196,8 @@ describe('build-image', () => {
     assert.equal(code, 130, stderr)
     assert.match(stderr, /run it again, it goes on from there/)
     await nothingLeft(world)
+    // neither crochet nor a compiler of it works on
+    assert.equal(spawnSync('pgrep', ['-f', `${world.work}/`]).status, 1)
     ok(await world.build())
     await nothingLeft(world)
   })

@@ -5,7 +5,10 @@ import { describe, test, type TestContext } from 'node:test'
 import type { Change, Read, Runner } from '../../../provision/core/command.ts'
 import { KnoxError } from '../../../provision/core/errors.ts'
 import { parseConfig } from '../../../provision/system/config-file.ts'
-import { checkDisk, prepareDisk } from '../../../provision/runtime/prepare-disk.ts'
+import { checkDisk, preparations, prepareDisk } from '../../../provision/runtime/prepare-disk.ts'
+import { beginDisk, isUnfinished } from '../../../provision/runtime/unfinished-disk.ts'
+import { Secret } from '../../../provision/core/secret.ts'
+import { writeRate } from '../../../provision/tools/dd.ts'
 import type { Disk } from '../../../provision/tools/disk.ts'
 import { ignore } from '../../support/fake-box.ts'
 import { knoxError, tempFolder, thrownBy } from '../../support/expect.ts'
@@ -124,5 +127,65 @@ describe('preparing a disk', () => {
     const error = await thrownBy(async () => prepareDisk(config, await tempFolder(t), runner, ignore))
     assert.ok(knoxError('config', /disk key is missing/)(error))
     assert.deepEqual(done, [])
+  })
+})
+
+describe('a disk whose preparation was cut off', () => {
+  const disk: Disk = {
+    name: 'da1',
+    description: 'WD',
+    serial: 'X1',
+    bytes: 2e12,
+    sectorBytes: 512,
+    inUse: false,
+    contents: 'geli',
+  }
+
+  test('is known again by serial number and size, until it is finished', async (t) => {
+    const folder = await keyFolder(t)
+    assert.equal(await isUnfinished(folder, disk), false)
+    await beginDisk(folder, disk)
+    assert.equal(await isUnfinished(folder, disk), true)
+    assert.equal(await isUnfinished(folder, { ...disk, name: 'da0' }), true)
+    for (const other of [{ serial: 'X2' }, { serial: undefined }, { bytes: 1e12 }])
+      assert.equal(await isUnfinished(folder, { ...disk, ...other }), false)
+    const { runner } = shell({ fails: 'zpool create' })
+    await thrownBy(() => prepareDisk(config, folder, runner, ignore))
+    assert.equal(await isUnfinished(folder, disk), true)
+    await prepareDisk(config, folder, shell().runner, ignore)
+    assert.equal(await isUnfinished(folder, disk), false)
+  })
+
+  test('without a serial number is never taken for it', async (t) => {
+    const folder = await keyFolder(t)
+    await beginDisk(folder, { ...disk, serial: undefined })
+    assert.equal(await isUnfinished(folder, { ...disk, serial: undefined }), false)
+  })
+})
+
+describe('the speed of a disk', () => {
+  test('is read from what dd says on FreeBSD and on Linux', () => {
+    const { parse, argv } = writeRate('/dev/da1', 64)
+    assert.deepEqual(argv.slice(-3), ['/dev/da1', '1048576', '64'])
+    assert.equal(
+      parse(
+        '64+0 records in\n64+0 records out\n67108864 bytes transferred in 2.000000 secs (33554432 bytes/sec)\n',
+      ),
+      33554432,
+    )
+    assert.equal(parse('64+0 records in\n67108864 bytes (67 MB, 64 MiB) copied, 4 s, 16.8 MB/s\n'), 16777216)
+    assert.throws(() => parse('dd: /dev/da1: Input/output error\n'), knoxError('disk'))
+  })
+
+  test('is measured raw before init and encrypted before the pool, and only if it was asked for', () => {
+    const devices = (speed: boolean) =>
+      preparations(config, new Secret('key', ''), speed).flatMap(({ measure, change }) =>
+        measure === undefined ? [] : [[measure, nameOf(change)]],
+      )
+    assert.deepEqual(devices(false), [])
+    assert.deepEqual(devices(true), [
+      ['/dev/da1', 'geli init'],
+      ['/dev/da1.eli', 'zpool create'],
+    ])
   })
 })
