@@ -75,8 +75,9 @@ const unmountAll = async (runner: Runner, { root, boot }: Workplace): Promise<vo
   const isOurs = ({ on }: { readonly on: string }) => on === root || on === boot
   await insist(async (attempt) => {
     // the newest first: one mount point can have been used twice
-    for (const { on } of (await runner.read(mounts)).filter(isOurs).toReversed())
-      await runner.act(unmount(on, attempt > ATTEMPTS / 2))
+    const ours = (await runner.read(mounts)).filter(isOurs).toReversed()
+    for (const { on } of ours) await runner.act(unmount(on, attempt > ATTEMPTS / 2))
+    if (ours.length === 0) return
     if ((await runner.read(mounts)).some(isOurs))
       throw new KnoxError('failed', 'the image is still mounted', [`umount ${root}`])
   })
@@ -108,7 +109,8 @@ export const takeDown = async (runner: Runner, place: Workplace): Promise<void> 
 
 /** What takeDown runs where nothing is left. */
 export const takeDownCommands = (place: Workplace): readonly (Change | Read<unknown>)[] => [
-  ...[mounts, mounts, memoryDisks],
+  mounts,
+  memoryDisks,
   forget(place),
 ]
 

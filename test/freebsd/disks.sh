@@ -21,7 +21,7 @@ if [ -s "$world/slow" ] && [ "$(head -n 1 "$world/slow")" = "$prog" ]; then
   tail -n +2 "$world/slow" > "$world/slow.rest"
   mv "$world/slow.rest" "$world/slow"
   : > "$world/waiting"
-  sleep 3
+  sleep 2.5
 fi
 
 die() { echo "$prog: $*" >&2; exit 1; }

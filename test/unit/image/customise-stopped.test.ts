@@ -55,7 +55,7 @@ describe('a run that is ended from outside', () => {
     const left = (await one.leftovers()).join('\n')
     assert.match(left, /^md0\n\/dev\/md0s2a\|.*\.work\/root\|ufs\|ro\nraw image\.img\.work$/)
     // nothing of the killed run may go on in the mounted image
-    await sleep(3200)
+    await sleep(2700)
     await one.customise()
     assert.deepEqual(await one.leftovers(), [])
   })
