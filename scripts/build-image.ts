@@ -11,9 +11,15 @@ import { buildActions, buildImage } from '../provision/image/build/build.ts'
 import { bringHome, builderPlace, copyThere, hashThere } from '../provision/image/build/builder.ts'
 import { workspaceOf } from '../provision/image/build/workspace.ts'
 import { customiseActions, customiseImage } from '../provision/image/customise.ts'
-import { fromImage } from '../provision/image/from-image.ts'
+import { fromImage, fromImageActions } from '../provision/image/from-image.ts'
 import { overlayOf } from '../provision/image/overlay.ts'
-import { imageName, publishImage, type Published, type PublishFacts } from '../provision/image/publish.ts'
+import {
+  imageName,
+  publishActions,
+  publishImage,
+  type Published,
+  type PublishFacts,
+} from '../provision/image/publish.ts'
 import { findConfig, homeFolder } from '../provision/system/config-file.ts'
 import { HERE, runnerAt } from '../provision/system/runner.ts'
 
@@ -156,9 +162,10 @@ const dryRun = async (knox: Knox, paths: Paths, from: string | undefined): Promi
       ? [
           ...(await buildActions(config, paths.work, await lockFileOf(knox))),
           copyThere(space.raw, space.image).argv,
+          ...(await customiseActions(config, image)),
         ]
-      : []),
-    ...(await customiseActions(config, image)),
+      : await fromImageActions({ from: resolve(from), work: image, config })),
+    ...publishActions({ image, compress: knox.args.flag('compress') }),
   ].map(quoteAll)
   const name = join(paths.out, imageName(config, today()))
   knox.result([...commands, `# then ${name} with its manifest and checksums`].join('\n'), {

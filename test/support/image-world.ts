@@ -56,6 +56,8 @@ export interface ImageWorld {
   /** the tree of the unmounted image's root file system, and its FAT slice */
   readonly root: string
   readonly boot: string
+  /** the root file system's tree of another unmounted image */
+  readonly rootOf: (image: string) => string
   /** the image as it was made, before it is attached for the first time */
   readonly pristine: string
   /** looks for programs elsewhere until the test ends */
@@ -153,6 +155,7 @@ export const imageWorld = async (
   const content = `${world}/content${image.replaceAll('/', ',')}`
   return {
     ...{ dir, world, image, keys, config, events, pristine },
+    rootOf: (path) => `${world}/content${path.replaceAll('/', ',')}/s2a`,
     root: `${content}/s2a`,
     boot: `${content}/s1`,
     customise: (options = {}) =>

@@ -10,7 +10,7 @@ import { fromImage, type FromImageOptions } from '../../../provision/image/from-
 import { openImage } from '../../../provision/image/source.ts'
 import { HERE, runnerAt } from '../../../provision/system/runner.ts'
 import { knoxError, thrownBy } from '../../support/expect.ts'
-import { imageBytes, imageWorld, type ImageWorld } from '../../support/image-world.ts'
+import { imageBytes, imageWorld, treeOf, type ImageWorld } from '../../support/image-world.ts'
 
 /** A ready image becomes the box's: checked first, copied, and itself never touched. */
 
@@ -55,6 +55,21 @@ describe('a ready image', () => {
     assert.equal(statSync(one.work).mode & 0o7777, 0o600)
     assert.deepEqual(await one.made(), ['work.img'])
     assert.deepEqual(await one.leftovers(), [])
+  })
+
+  test('is customised by the next run after one that was killed, which left its copy mounted', async (t) => {
+    const one = await given(t)
+    await one.make()
+    const good = treeOf(one.rootOf(one.work))
+    spawnSync('mdconfig', ['-a', '-t', 'vnode', '-f', one.work, '-u', '0'])
+    await mkdir(`${one.work}.work/root`, { recursive: true })
+    spawnSync('mount', ['-t', 'ufs', '-o', 'rw,noatime', '/dev/md0s2a', `${one.work}.work/root`])
+    writeFileSync(`${one.work}.work/unit`, '0\n')
+    assert.equal((await one.leftovers()).length, 2)
+    await one.make()
+    assert.equal(treeOf(one.rootOf(one.work)), good)
+    assert.deepEqual(await one.leftovers(), [])
+    assert.deepEqual(await one.made(), ['work.img'])
   })
 
   test('may be packed', { skip: noXz }, async (t) => {
