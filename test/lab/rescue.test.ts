@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import { after, before, describe, test } from 'node:test'
 import { bundleOf } from '../../provision/lab/bundle.ts'
 import { startWorld, type World } from '../../provision/lab/world.ts'
@@ -81,5 +82,33 @@ describe('the box’s disk on a machine without FreeBSD', () => {
     await world.home('echo more > photos/more; sleep 1')
     ended(await world.knox('snapback'), 0, /proved/)
     await lockedAgain(world)
+  })
+})
+
+describe('a disk that a real FreeBSD made', () => {
+  test('is opened on this Linux, its pool imported, and every file has its checksum', async () => {
+    const fixture = fileURLToPath(new URL('../../test/fixtures/freebsd-disk', import.meta.url))
+    const [image, plain, sealed] = ['freebsd', 'plain', 'freebsd.key'].map((name) => `${world.dir}/${name}`)
+    await world.home(
+      `gunzip -c ${fixture}/disk.img.gz >${image}; install -m 600 ${fixture}/geli.key ${sealed}`,
+    )
+    ended(
+      await world.knox('rescue', 'info', image ?? ''),
+      0,
+      /metadata version 7\nAES-XTS 128, sectors of 4096/,
+    )
+    ended(await world.knox('rescue', 'decrypt', image ?? '', '--key', sealed ?? '', '--to', plain ?? ''), 0)
+    await world.home(
+      [
+        `losetup -r /dev/loop6 ${plain}`,
+        'zpool import -d /dev/loop6 -o readonly=on -N -R /mnt photographs',
+        `mkdir ${world.dir}/photographs; mount -t zfs -o ro photographs/2015@2015-07-25T16:14:10Z ${world.dir}/photographs`,
+        `(cd ${world.dir}/photographs; sha256sum -c ${fixture}/sha256; [ "$(find . -type f | wc -l)" = "$(wc -l <${fixture}/sha256)" ])`,
+        `umount ${world.dir}/photographs`,
+      ].join('\n'),
+    )
+    const older = await hashes(world, 'photographs/2015@2015-07-24T16:14:10Z')
+    assert.match(older, /cat\.txt/)
+    await world.home('zpool export photographs; losetup -d /dev/loop6')
   })
 })

@@ -186,6 +186,38 @@ describe('build-image', () => {
     assert.match(await readFile(join(world.dir, 'knox.lock.json'), 'utf8'), /"revision": "295681"/)
   })
 
+  test('takes the sources from a folder without git, and leaves that folder as it is', async (t) => {
+    const world = await buildWorld(t)
+    const folder = join(world.dir, 'plain')
+    await writeFreebsd(folder)
+    await world.writeYaml({ source: folder })
+    ok(await world.build())
+    assert.match(await readFile(join(folder, CPUVAR), 'utf8'), /#define\tcpu_id\tcpuid/)
+    assert.ok(!existsSync(join(folder, 'sys/arm/conf/RPI-B-ZFS')))
+    assert.match((await world.build()).stdout, /nothing was done/)
+  })
+
+  for (const moment of [
+    'fetching freebsd',
+    'fetching crochet',
+    'cpuvar\\.h: applied',
+    'config\\.sh: applied',
+    'crochet has built',
+    'the kernel has what',
+    'making .*img',
+  ])
+    test(`killed -9 at “${moment}”: the rerun finishes, and nothing stays attached`, async (t) => {
+      const world = await buildWorld(t)
+      const run = world.start()
+      await until(() => new RegExp(moment).test(run.said()))
+      run.kill('SIGKILL')
+      await run.ended
+      // crochet, if it was begun, ends by itself
+      await until(() => spawnSync('pgrep', ['-f', `${world.work}/`]).status === 1)
+      ok(await world.build('--yes', '--force'))
+      await nothingLeft(world)
+    })
+
   test('stopped in the middle takes everything down, and the rerun finishes', async (t) => {
     const world = await buildWorld(t)
     await world.set('slow-build')

@@ -26,6 +26,8 @@ export interface BuildWorld extends ImageWorld {
   readonly start: (...words: readonly string[]) => {
     readonly kill: (signal: NodeJS.Signals) => void
     readonly ended: Promise<Ran>
+    /** what it has written to stderr so far */
+    readonly said: () => string
   }
   readonly build: (...words: readonly string[]) => Promise<Ran>
   /** a switch of the stand-ins: a file in their world */
@@ -54,6 +56,8 @@ const commitAll = (folder: string): string => {
 export const writeFreebsd = async (folder: string): Promise<void> => {
   await mkdir(join(folder, 'sys/arm/conf'), { recursive: true })
   await mkdir(join(folder, CPUVAR, '..'), { recursive: true })
+  await mkdir(join(folder, 'sys/conf'), { recursive: true })
+  await writeFile(join(folder, 'sys/conf/newvers.sh'), 'REVISION="10.2"\n')
   await writeFile(join(folder, 'sys/arm/conf/RPI-B'), 'ident\t\tRPI-B\n')
   await writeFile(join(folder, CPUVAR), '#define\tcpu_seqid\tcpuid\n#define\tcpu_id\tcpuid\n#define\tother\n')
 }
@@ -97,7 +101,7 @@ export const buildWorld = async (t: TestContext): Promise<BuildWorld> => {
     child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
     child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
     const ended = once(child, 'close').then(([code]) => ({ code: code as number | null, stdout, stderr }))
-    return { kill: (signal) => void child.kill(signal), ended }
+    return { kill: (signal) => void child.kill(signal), ended, said: () => stderr }
   }
   t.after(() => rm(work, { recursive: true, force: true }))
   return {

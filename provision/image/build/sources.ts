@@ -50,8 +50,16 @@ const NETWORK = [
   },
 ] as const
 
+/** a tree without git is copied once; the mark says that the copy is whole */
+const COPY = [
+  'if [ -f "$2/sys/conf/newvers.sh" ] && [ ! -e "$2/.git" ]; then',
+  '  rm -rf "$1"; mkdir -p "$1"; cp -Rp "$2/." "$1"; echo 0 >"$1/.knox-copied"; exit 0',
+  'fi',
+].join('\n')
+
 const GIT_FETCH = [
   'set -e; umask 022',
+  COPY,
   'mkdir -p "$1"; cd "$1"',
   '[ -d .git ] || git init -q .',
   'rm -f .git/index.lock .git/shallow.lock',
@@ -79,6 +87,7 @@ export const fetchTree = ({ url, kind, branch, revision, folder }: Tree): Change
 })
 
 const GIT_REVISION = [
+  'if [ -f "$1/.knox-copied" ]; then cat "$1/.knox-copied"; exit 0; fi',
   'cd "$1" 2>/dev/null && [ -d .git ] || exit 0',
   // a checkout that was cut off lacks files
   'git diff --quiet --diff-filter=D HEAD 2>/dev/null && git rev-parse HEAD',
@@ -91,7 +100,7 @@ const SVN_REVISION = [
   '"$svn" info "$1" | sed -n "s/^Revision: //p"',
 ].join('\n')
 
-/** The revision of a tree that is whole; undefined if there is none, or it is not whole. */
+/** The revision of a tree that is whole, 0 for the copy of a folder; undefined if there is none, or it is not whole. */
 export const treeRevision = ({ kind, folder }: Tree): Read<string | undefined> => ({
   effect: 'read',
   argv: ['/bin/sh', '-c', kind === 'git' ? GIT_REVISION : SVN_REVISION, 'sh', folder],
