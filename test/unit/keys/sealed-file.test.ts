@@ -60,3 +60,8 @@ test('the two printed commands check and open it, the passphrase typed at a term
   const found = await typed(check, PASSPHRASE)
   assert.deepEqual([found.code === 0, /unchanged/.test(found.stdout)], [false, false], found.stdout)
 })
+
+test('docs/keys.md has the very commands', async () => {
+  const docs = await readFile(join(import.meta.dirname, '../../../docs/keys.md'), 'utf8')
+  for (const command of openingCommands('knox-keys.tar')) assert.ok(docs.includes(`\n${command}\n`), command)
+})

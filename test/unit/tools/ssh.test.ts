@@ -126,3 +126,15 @@ describe('ssh', () => {
       assert.equal(SSH_FAILURES.find(({ pattern }) => pattern.test(stderr))?.code, code, stderr)
   })
 })
+
+describe('an onion service', () => {
+  const words = (host: string) =>
+    sshArgv({ folder: '/keys', boxName: 'knox', address: { host, port: 22 } }, 'knox-send').join(' ')
+
+  test('is reached through Tor on this machine, and nothing else is', () => {
+    const onion = `${'a'.repeat(56)}.onion`
+    assert.match(words(onion), /-o ProxyCommand=nc -X 5 -x 127\.0\.0\.1:9050 %h %p -o HostName=a+\.onion/)
+    for (const host of ['192.0.2.1', 'onion.example.net', 'x.onion.example.net'])
+      assert.ok(!words(host).includes('ProxyCommand'), host)
+  })
+})
