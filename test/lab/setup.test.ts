@@ -40,6 +40,14 @@ const stopAt = async (pty: Pty, question: RegExp): Promise<void> => {
   await lockedAgain(world)
 }
 
+/** All that runs on the box is gone at once, and so is what is attached there; then its sshd answers again. */
+const losePower = async (): Promise<void> => {
+  await world.home(
+    `for pid in $(ip netns pids box); do [ "$pid" = "$(cat ${world.dir}/sshd.pid)" ] || kill -9 "$pid" || :; done`,
+  )
+  await world.box('zpool export -f wd; geli detach -f da0; rm -rf /var/run/knox')
+}
+
 describe('knox setup', () => {
   test('makes knox.yaml and the keys, and waits for a box', async () => {
     const pty = setup()
@@ -79,15 +87,27 @@ describe('knox setup', () => {
     await lockedAgain(world)
   })
 
-  test('prepares the disk, takes a snapshot, and the first backup is proved', async () => {
+  test('a box that loses power while its disk is prepared: the rerun begins the disk anew', async () => {
+    const cut = setup()
+    await cut.see(/passphrase of the keys/, 120)
+    cut.type(PASSPHRASE + ENTER)
+    await cut.see(/to go on:/, 60)
+    cut.type(`lab-0001${ENTER}`)
+    await cut.see(/making the pool wd/, 240)
+    await losePower()
+    assert.notEqual(await cut.ended, 0)
+    assert.match(cut.screen(), /knox setup goes on from here/)
     const pty = setup()
     await pty.see(/passphrase of the keys/, 120)
     pty.type(PASSPHRASE + ENTER)
+    await pty.see(/whose preparation was cut off: it begins anew/, 60)
     await pty.see(/to go on:/, 60)
     pty.type(`lab-0001${ENTER}`)
     await pty.see(/the box’s disk: da0 is encrypted/, 240)
     await pty.see(/a snapshot: tank@/, 60)
-    await pty.see(/the first backup: 1 datasets proved/, 240)
+    await pty.see(/unlocking the disk/, 120)
+    await losePower()
+    await pty.see(/the first backup: 1 datasets proved/, 600)
     await stopAt(pty, /a file on a USB stick/)
   })
 
