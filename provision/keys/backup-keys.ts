@@ -13,7 +13,13 @@ import { openingCommands, seal, unseal } from './sealed-file.ts'
 import { isMemberName, packUstar, unpackUstar, type Member } from './ustar.ts'
 
 /** what knox makes anew by itself, or what is about this machine only */
-const LEFT_OUT: readonly string[] = [KEY_FILES.sshConfig, KEY_FILES.knownHosts, 'keys-backup.json', 'lock']
+const LEFT_OUT: readonly string[] = [
+  KEY_FILES.sshConfig,
+  KEY_FILES.knownHosts,
+  'keys-backup.json',
+  'lock',
+  'knox.log',
+]
 const LARGEST = 4 * 1024 * 1024
 
 export const CONFIG_MEMBER = 'knox.yaml'

@@ -51,6 +51,9 @@ const contents = async (folder: string): Promise<Record<string, string>> => {
 test('all keys come back from the file, with knox.yaml and the keys that were replaced', async (t) => {
   const { dir, folder, knox } = await makeHome(t)
   const before = await contents(folder)
+  // what grows, and what is about this machine only, stays out
+  await writeFile(join(folder, 'knox.log'), Buffer.alloc(5 * 1024 * 1024))
+  await writeFile(join(folder, 'ssh_config'), 'made anew by itself')
   const made = await knox(['backup', 'stick.tar'])
   assert.equal(made.code, 0, made.stderr)
   assert.match(made.stdout, /opened once with openssl and tar[^]*tar -xf \S*stick\.tar && openssl dgst/)
