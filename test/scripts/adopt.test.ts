@@ -144,15 +144,22 @@ test('knox adopt changes nothing if it must not', { skip }, async (t) => {
   })
 })
 
+const UNDECIDED = /an earlier run on this machine is not decided yet/
+
 /** Kills knox -9 in a step, a little later at every run, so that each moment of it has its turn. */
-const killIn = async (box: Sandbox, title: string): Promise<string> => {
+const killIn = async (box: Sandbox, title: string, tries = 30): Promise<string> => {
   const child = box.start(...adoptWords(box, '--yes', '--undo-after', '5'))
   child.stderr?.on('data', (chunk: Buffer) => {
     if (chunk.toString().includes(title)) setTimeout(() => child.kill('SIGKILL'), Math.random() * 300)
   })
   const { stderr } = await ended(child)
-  assert.match(stderr, new RegExp(title))
   await rm(join(box.dir, 'home/keys/lock'), { force: true })
+  // the run before was killed so late that its switch was set after all
+  if (UNDECIDED.test(stderr) && tries > 0) {
+    await sleep(1000)
+    return killIn(box, title, tries - 1)
+  }
+  assert.match(stderr, new RegExp(title))
   return stderr
 }
 
@@ -176,15 +183,20 @@ describe('knox adopt killed while', { skip, concurrency: 3 }, () => {
     const box = await startSandbox(t)
     for (const title of HARMLESS) {
       await killIn(box, title)
-      // the kill may have come a moment too late for this step
+      // the kill may have come a moment too late for this step, and what was on its way still arrives
+      await sleep(1500)
       for (let i = 0; i < 100 && (await exists(join(await keptIn(box), 'armed'))); i += 1) {
         if (await exists(join(await keptIn(box), 'undone'))) break
         await sleep(200)
       }
       await assertAsBefore(box)
     }
-    const { code, stderr } = await box.knox(...adoptWords(box, '--yes'))
-    assert.equal(code, 0, stderr)
+    let last = await box.knox(...adoptWords(box, '--yes'))
+    for (let i = 0; i < 30 && UNDECIDED.test(last.stderr); i += 1) {
+      await sleep(1000)
+      last = await box.knox(...adoptWords(box, '--yes'))
+    }
+    assert.equal(last.code, 0, last.stderr)
     assert.equal(await box.newWay(), true)
   })
   for (const title of ARMED)
