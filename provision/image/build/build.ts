@@ -180,7 +180,7 @@ export const buildImage = async (options: BuildOptions): Promise<Built> => {
   // a fetch and a compiler take their time; a stalled one is seen by the owner
   const runner = runnerAt(place, emit, 12 * 3600)
   const trees = treesOf(config, space, await readLock(lockFile))
-  await checkHost(runner, space, trees[0]?.kind ?? 'git')
+  await checkHost(runner, space, trees[0]?.kind ?? 'git', emit)
   const left = await leftoversOf(runner, space)
   if (left.mounted.length + left.units.length > 0) {
     await confirm(`an earlier build has left ${describe(left)}; take that down?`)

@@ -1,6 +1,7 @@
 import { dirname } from 'node:path'
 import type { Read, Runner } from '../../core/command.ts'
 import { KnoxError } from '../../core/errors.ts'
+import type { Emit } from '../../core/events.ts'
 import { formatBytes } from '../../core/sizes.ts'
 import { memoryDisks } from '../../tools/mdconfig.ts'
 import { mounts } from '../../tools/mount.ts'
@@ -72,8 +73,19 @@ export const problemsOf = ({ lines, has }: Host, kind: 'git' | 'svn'): readonly 
   ]
 }
 
+/** What is to be said of the host's own release: 10.2 has been built on 10.x; undefined for those. */
+export const releaseWarning = (release: string): string | undefined =>
+  /^10\./.test(release)
+    ? undefined
+    : `this is FreeBSD ${release}: whether its compiler builds 10.2 is not known; a 10.4 in a virtual machine does`
+
 /** Throws `platform` with all that is missing, `busy` if an earlier build is still under way there. */
-export const checkHost = async (runner: Runner, space: Workspace, kind: 'git' | 'svn'): Promise<void> => {
+export const checkHost = async (
+  runner: Runner,
+  space: Workspace,
+  kind: 'git' | 'svn',
+  emit: Emit,
+): Promise<void> => {
   const host = await runner.read(lookAtHost(space))
   const system = host.lines.get('system') ?? 'unknown'
   if (system !== 'FreeBSD')
@@ -86,6 +98,8 @@ export const checkHost = async (runner: Runner, space: Workspace, kind: 'git' | 
     throw new KnoxError('busy', `crochet of an earlier run is still at work (process ${pid})`, [
       `wait until it has ended, or end it: kill ${pid}`,
     ])
+  const text = releaseWarning(host.lines.get('release') ?? 'unknown')
+  if (text !== undefined) emit({ type: 'warning', text })
   const problems = problemsOf(host, kind)
   if (problems.length > 0)
     throw new KnoxError(

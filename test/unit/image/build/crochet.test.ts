@@ -6,6 +6,7 @@ import { describe, test } from 'node:test'
 import { builderPlace } from '../../../../provision/image/build/builder.ts'
 import { fileChanges, rootMib } from '../../../../provision/image/build/changes.ts'
 import { errorLines, logNamed, phaseOf } from '../../../../provision/image/build/crochet.ts'
+import { releaseWarning } from '../../../../provision/image/build/preflight.ts'
 import { kindOf } from '../../../../provision/image/build/sources.ts'
 import { workspaceOf } from '../../../../provision/image/build/workspace.ts'
 import { knoxError, tempFolder, writeProgram } from '../../../support/expect.ts'
@@ -66,6 +67,12 @@ describe('what a build is told', () => {
       'file:///a\nb',
     ])
       assert.throws(() => kindOf(url), knoxError('usage'), url)
+  })
+
+  test('a build host that is no FreeBSD 10 is warned of', () => {
+    assert.equal(releaseWarning('10.4-RELEASE'), undefined)
+    for (const release of ['13.2-RELEASE', '11.0-STABLE', 'unknown'])
+      assert.match(releaseWarning(release) ?? '', /not known/)
   })
 
   test('a builder is a user at a host, and nothing else', () => {
