@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { z } from 'zod'
 import { KnoxError } from '../core/errors.ts'
 import { KEY_FILES } from '../core/keys.ts'
 import type { Secret } from '../core/secret.ts'
-import { readTextIfAny, withTempDir, writeFileAtomic } from '../system/files.ts'
+import { exists, readTextIfAny, withTempDir, writeFileAtomic } from '../system/files.ts'
 import { run } from '../system/process.ts'
 import { MADE_FILES } from './key-files.ts'
 import { recoverySheet } from './recovery-sheet.ts'
@@ -132,12 +132,17 @@ export const backupKeys = async (folder: string, options: BackupKeysOptions): Pr
     { name: CONFIG_MEMBER, data: Buffer.from(options.config) },
     { name: SHEET_MEMBER, data: Buffer.from(page) },
   ]
-  await writeFileAtomic(out, seal(packUstar(members), passphrase), { replace: force })
+  if (!force && (await exists(out)))
+    throw new KnoxError('refused', `${out} exists already`, ['nothing was changed; --force replaces it'])
+  // an older copy stays until the new one has been opened; by rename, since a stick's FAT knows no links
+  const unproved = `${out}.new`
   try {
-    await openOnce(out, passphrase, members)
+    await writeFileAtomic(unproved, seal(packUstar(members), passphrase), { replace: true })
+    await openOnce(unproved, passphrase, members)
     await writeFileAtomic(sheet, page, { replace: true, mode: 0o644 })
+    await rename(unproved, out)
   } catch (error) {
-    await rm(out, { force: true })
+    await rm(unproved, { force: true })
     throw error
   }
   const record = { file: out, madeAt: now.toISOString(), keys: hashOfKeys(files) }

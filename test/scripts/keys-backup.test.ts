@@ -113,6 +113,18 @@ test('a file that the openssl here cannot open is no backup: it is removed', asy
   assert.ok(!(await readdir(dir)).some((name) => name.startsWith('stick')))
 })
 
+test('an older copy stays as it was if the new one does not open, even with --force', async (t) => {
+  const { dir, knox } = await makeHome(t)
+  assert.equal((await knox(['backup', 'stick.tar'])).code, 0)
+  const older = await readFile(join(dir, 'stick.tar'))
+  await mkdir(join(dir, 'bin'))
+  await writeProgram(join(dir, 'bin'), 'openssl', 'exec cat')
+  const env = { PATH: `${dir}/bin:${process.env['PATH'] ?? ''}` }
+  assert.equal((await knox(['backup', 'stick.tar', '--force'], env)).code, 14)
+  assert.ok((await readFile(join(dir, 'stick.tar'))).equals(older))
+  assert.ok(!(await readdir(dir)).includes('stick.tar.new'))
+})
+
 test('a folder that is not complete is not backed up', async (t) => {
   const { folder, knox } = await makeHome(t)
   const copy = `${folder}-copy`
