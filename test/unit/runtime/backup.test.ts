@@ -5,6 +5,8 @@ import { describe, test } from 'node:test'
 import type { Event } from '../../../provision/core/events.ts'
 import { backup, type BackupOptions } from '../../../provision/runtime/backup.ts'
 import { readReceipt } from '../../../provision/runtime/receipt.ts'
+import { beginDisk, isUnfinished } from '../../../provision/runtime/unfinished-disk.ts'
+import type { Disk } from '../../../provision/tools/disk.ts'
 import { knoxError, writeProgram } from '../../support/expect.ts'
 import { HELLO, ignore } from '../../support/fake-box.ts'
 import { homeBehind, KEY, listed, remember, type StubHome } from '../../support/stub-home.ts'
@@ -12,6 +14,10 @@ import { homeBehind, KEY, listed, remember, type StubHome } from '../../support/
 const UNLOCK = ['hear unlock', 'say waiting', 'sleep 0.2', 'say unlocked']
 const BYE = ['hear bye', 'say locked']
 const SENT = ['hear receive|incremental|bk', 'say ready', 'take 1000', 'say ok 2']
+const DISK: Disk = {
+  ...{ name: 'da0', description: 'WD', serial: 'X1', bytes: 2e12, sectorBytes: 512 },
+  ...{ inUse: false, contents: 'blank' },
+}
 const PLAIN: BackupOptions = { prove: false, acceptNewPool: false }
 
 const run = (home: StubHome, options: Partial<BackupOptions> = {}, emit: (event: Event) => void = ignore) =>
@@ -108,6 +114,26 @@ describe('a backup', () => {
       [delivered, problems.map(({ dataset, kind }) => [dataset, kind])],
       [1, [['wd/x', 'diverged']]],
     )
+  })
+
+  test('takes a disk that opened for finished: it may hold a backup, and is never begun anew by itself', async (t) => {
+    const home = await homeBehind(t)
+    const disk = { ...DISK, contents: 'geli' as const }
+    await beginDisk(home.folder, disk)
+    await home.box([
+      HELLO,
+      'hear unlock',
+      'say waiting',
+      'sleep 0.2',
+      'say failed key no',
+      'drain',
+      'say locked',
+    ])
+    await run(home).catch(ignore)
+    assert.equal(await isUnfinished(home.folder, disk), true)
+    await home.box([HELLO, ...UNLOCK, ...listed('bk: a=1'), ...SENT, ...listed('bk: a=1 b=2'), ...BYE])
+    await run(home)
+    assert.equal(await isUnfinished(home.folder, disk), false)
   })
 
   test('tries each address in turn, and says why the first did not do', async (t) => {
