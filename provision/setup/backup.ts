@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { userInfo } from 'node:os'
 import { KnoxError } from '../core/errors.ts'
 import { formatBytes, formatDuration } from '../core/sizes.ts'
-import { readHome } from '../runtime/backup.ts'
+import { planFromReceipt, readHome } from '../runtime/backup.ts'
 import { lastLink } from '../runtime/measure-link.ts'
 import { metadataFile } from '../runtime/prepare-disk.ts'
 import { preview } from '../runtime/preview.ts'
@@ -61,7 +61,10 @@ export const firstBackup: Step = {
   look: async (world) => {
     const config = await configNow(world)
     const receipt = await readReceipt(homeFolder(config))
-    return receipt?.box === config.box.name
+    if (receipt?.box !== config.box.name) return undefined
+    // a run that left datasets behind has written a receipt too
+    const { problems } = await planFromReceipt(config, homeFolder(config), silent)
+    return problems.length === 0
       ? `${receipt.datasets.length} datasets proved on ${receipt.provedAt}, and the disk is locked`
       : undefined
   },
