@@ -21,6 +21,7 @@ import {
   type PublishFacts,
 } from '../provision/image/publish.ts'
 import { findConfig, homeFolder } from '../provision/system/config-file.ts'
+import { exists } from '../provision/system/files.ts'
 import { HERE, runnerAt } from '../provision/system/runner.ts'
 
 const DEFAULT_WORK = '/var/tmp/knox-build'
@@ -41,7 +42,7 @@ const contentStamp = async (knox: Knox, built: string): Promise<string> => {
   return hash.digest('hex')
 }
 
-/** An image in the folder that was made of the same. */
+/** The image in the folder whose manifest says that it was made of the same; a killed run can have left a manifest alone. */
 const findSame = async (out: string, stamp: string): Promise<string | undefined> => {
   for (const name of (await readdir(out).catch(() => [])).sort())
     if (/^knox-.*\.json$/.test(name) && (await readFile(join(out, name), 'utf8')).includes(`"${stamp}"`))
@@ -73,6 +74,7 @@ const publish = async (
   { out }: Paths,
   image: string,
   facts: Omit<PublishFacts, 'date'>,
+  isRest = false,
 ): Promise<Published> => {
   const config = await knox.config()
   await mkdir(out, { recursive: true })
@@ -80,7 +82,7 @@ const publish = async (
     ...{ image, config, folder: homeFolder(config), out, compress: knox.args.flag('compress') },
     ...{
       facts: { ...facts, date: today() },
-      replace: knox.args.flag('force'),
+      replace: isRest || knox.args.flag('force'),
       emit: knox.emit,
       signal: knox.signal,
     },
@@ -122,8 +124,12 @@ const fromSources = async (knox: Knox, paths: Paths): Promise<undefined> => {
   })
   const content = await contentStamp(knox, stamp)
   const same = await findSame(paths.out, content)
-  if (same !== undefined) {
-    knox.result(`${same} was made of just this already; nothing was done`, { image: { path: same } })
+  const wanted = knox.args.flag('compress') ? [same, `${same ?? ''}.xz`] : [same]
+  const isWhole = (
+    await Promise.all(wanted.map(async (path) => path !== undefined && (await exists(path))))
+  ).every(Boolean)
+  if (isWhole && !knox.args.flag('force')) {
+    knox.result(`${same ?? ''} was made of just this already; nothing was done`, { image: { path: same } })
     return undefined
   }
   const runner = runnerAt(place, emit, 3600)
@@ -131,7 +137,7 @@ const fromSources = async (knox: Knox, paths: Paths): Promise<undefined> => {
   const customised = await customiseImage({ image: space.image, folder, config, emit, signal, place })
   const facts = { revisions, inputs: [{ name: INPUT, sha256: content }], customised }
   if (place === HERE) {
-    told(knox, await publish(knox, paths, space.image, facts))
+    told(knox, await publish(knox, paths, space.image, facts, same !== undefined))
     return
   }
   const packed = join(paths.out, '.knox-work.img.xz')
@@ -139,13 +145,20 @@ const fromSources = async (knox: Knox, paths: Paths): Promise<undefined> => {
   try {
     const there = await runner.read(hashThere(space.image))
     await bringHome(place, space.image, packed, emit)
-    const published = await publish(knox, paths, packed, facts)
-    if (published.image.sha256 !== there)
+    const published = await publish(knox, paths, packed, facts, same !== undefined)
+    if (published.image.sha256 !== there) {
+      for (const path of [
+        published.image.path,
+        published.manifest,
+        ...(published.packed === undefined ? [] : [published.packed.path]),
+      ])
+        for (const file of [path, `${path}.sha256`]) await rm(file, { force: true })
       throw new KnoxError(
         'verification',
         'the image that came from the build host is another than it has there',
-        [`do not use ${published.image.path}; run it again with --force`],
+        ['it was removed; run it again'],
       )
+    }
     told(knox, published)
     return
   } finally {

@@ -76,6 +76,18 @@ describe('build-image', () => {
     await nothingLeft(world)
   })
 
+  test('a manifest without its image, as a killed run can leave it, is no image', async (t) => {
+    const world = await buildWorld(t)
+    ok(await world.build())
+    const [image = ''] = await world.images()
+    await rm(join(world.out, image))
+    const again = await world.build()
+    ok(again)
+    assert.ok(!again.stdout.includes('nothing was done'))
+    assert.ok(existsSync(join(world.out, image)))
+    assert.equal(await world.crochets(), 1)
+  })
+
   test('says everything that the host lacks at once, with what mends it', async (t) => {
     const world = await buildWorld(t)
     await rm(join(world.world, 'u-boot'))
