@@ -29,7 +29,7 @@ const shownBy = async ({ host, port }: Address): Promise<readonly string[]> => {
 }
 
 /** The error for another machine at the box's address: `key-rejected`, with both fingerprints. */
-export const otherMachine = async (box: Box, address: Address): Promise<KnoxError> => {
+const otherMachine = async (box: Box, address: Address): Promise<KnoxError> => {
   const ours = fingerprintOf(await readFile(join(box.folder, `${KEY_FILES.hostKey}.pub`), 'utf8'))
   const theirs = await shownBy(address)
   return new KnoxError('key-rejected', `another machine than the box answers at ${formatAddress(address)}`, [
@@ -37,6 +37,14 @@ export const otherMachine = async (box: Box, address: Address): Promise<KnoxErro
     `the box’s is ${ours ?? 'unknown'}`,
   ])
 }
+
+/** The error for an address where the box did not prove itself: nobody there (`unreachable`), or another machine. */
+export const notTheBox = async (box: Box, address: Address): Promise<KnoxError> =>
+  (await shownBy(address)).length > 0
+    ? otherMachine(box, address)
+    : new KnoxError('unreachable', `the box does not answer at ${formatAddress(address)}`, [
+        'is it there, and is the port forwarded to it? knox.yaml was not changed',
+      ])
 
 /**
  * Asks the box whether it lives: the first address where it says hello; its disk stays as it is. Undefined if nobody answers.

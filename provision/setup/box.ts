@@ -1,7 +1,7 @@
 import { KnoxError } from '../core/errors.ts'
 import { formatAddress, parseAddress } from '../core/names.ts'
 import { isBox } from '../runtime/discover.ts'
-import { knock, otherMachine } from '../runtime/knock.ts'
+import { knock, notTheBox } from '../runtime/knock.ts'
 import { prepareBox } from '../runtime/target.ts'
 import { findConfig, newConfigPath } from '../system/config-file.ts'
 import { editConfig, putAddressFirst } from '../system/edit-config.ts'
@@ -119,7 +119,7 @@ export const placement: Step = {
       return
     }
     const prepared = await prepareBox(await configNow(world))
-    if (!(await isBox(prepared, address))) throw await otherMachine(prepared, address)
+    if (!(await isBox(prepared, address))) throw await notTheBox(prepared, address)
     await writeAddress(world, text)
   },
 }
