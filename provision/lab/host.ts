@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { KnoxError } from '../core/errors.ts'
 import { exists } from '../system/files.ts'
 import { run } from '../system/process.ts'
@@ -27,8 +28,14 @@ const labKernel = async (): Promise<string | undefined> => {
   return usable.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1)
 }
 
+/** Folders that a guest has of its own: what stands below them on this machine is hidden there. */
+const HIDDEN = /^\/(?:tmp|var\/tmp|run|dev|proc|sys)\//
+
 /** Why the lab cannot run here, or undefined if it can. */
 export const labProblem = async (): Promise<string | undefined> => {
+  const repository = fileURLToPath(new URL('../../', import.meta.url))
+  if (HIDDEN.test(repository))
+    return `this clone is in ${repository}, which the lab's guest cannot see: move it elsewhere, such as below your home`
   if (process.getuid?.() !== 0) return 'the lab needs root (its guest reads the whole system)'
   if ((await labKernel()) === undefined)
     return 'there is no Debian kernel with a zfs module: sh scripts/ready.sh'
