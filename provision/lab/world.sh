@@ -49,12 +49,15 @@ serve() {
 }
 
 down() {
-  if [ -f "$dir/sshd.pid" ]; then
-    kill "$(cat "$dir/sshd.pid")" || :
-  fi
+  for pid in $(ip netns pids box 2>/dev/null); do kill -KILL "$pid" || :; done
   zpool export -f wd 2>/dev/null || :
   if dmsetup info da0.eli >/dev/null 2>&1; then dmsetup remove da0.eli || :; fi
-  zpool destroy -f tank || :
+  # what a test has killed may still be on its way out
+  for _ in 1 2 3 4 5; do
+    if zpool destroy -f tank; then break; fi
+    grep tank /proc/mounts || :
+    sleep 2
+  done
   dmsetup remove da0 || :
   losetup -d /dev/loop0 || :
   rm -f /dev/da0 /dev/da0.eli

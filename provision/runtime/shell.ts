@@ -26,10 +26,13 @@ const waitFor = async (path: string, child: Channel): Promise<void> => {
   }
 }
 
-/** A private agent that holds one key for as long as the work takes; the key reaches it by stdin. */
+/**
+ * A private agent that holds one key for as long as the work takes; the key reaches it by stdin.
+ * It ends with the pipe from this process, so that a knox that is killed leaves no open key behind.
+ */
 const withAgent = async <T>(dir: string, key: Secret, work: (socket: string) => Promise<T>): Promise<T> => {
   const socket = join(dir, 'agent')
-  const agent = openChannel(['ssh-agent', '-D', '-a', socket])
+  const agent = openChannel(['ssh-agent', '-a', socket, '/bin/sh', '-c', 'cat; kill "$SSH_AGENT_PID"'])
   try {
     await waitFor(socket, agent)
     const added = await run(['env', `SSH_AUTH_SOCK=${socket}`, 'ssh-add', '-q', '-'], {
@@ -39,12 +42,12 @@ const withAgent = async <T>(dir: string, key: Secret, work: (socket: string) => 
     if (added.exitCode !== 0) throw failureOf(added, [])
     return await work(socket)
   } finally {
-    agent.kill()
+    agent.end()
     await agent.ended
   }
 }
 
-/** One connection as knox-shell, shared by all commands through a socket in a private folder. */
+/** One connection as knox-shell, shared by all commands through a socket in a private folder; it ends with this process. */
 const withMaster = async <T>(
   target: SshTarget,
   dir: string,
@@ -54,7 +57,7 @@ const withMaster = async <T>(
   const control = join(dir, 'shell')
   const share = ['-o', `ControlPath=${control}`]
   const master = openChannel(
-    sshArgv(target, 'knox-shell', { agent, words: [...share, '-o', 'ControlMaster=yes', '-N'] }),
+    sshArgv(target, 'knox-shell', { agent, words: [...share, '-o', 'ControlMaster=yes'], command: 'cat' }),
   )
   try {
     await waitFor(control, master)

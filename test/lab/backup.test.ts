@@ -64,6 +64,9 @@ describe('prepare-disk', () => {
         'kill -9 $!',
       ].join('\n'),
     )
+    await world.home(
+      'n=0; while pgrep -f "[s]sh-agent|[k]nox-shell" && [ $n -lt 30 ]; do sleep 1; n=$((n + 1)); done; ! pgrep -fa "[s]sh-agent|[k]nox-shell"',
+    )
     const again = await prepareDisk(world, '--yes', '--speed')
     ended(again, 0, /whose preparation was cut off: it begins anew/)
     assert.match(
