@@ -1,17 +1,19 @@
-import { defineCommand, type Knox } from '../provision/cli/command.ts'
+import { defineCommand, type Command, type Knox } from '../provision/cli/command.ts'
 import { describePreview } from '../provision/cli/describe.ts'
 import type { ExitName } from '../provision/core/errors.ts'
 import { formatBytes, formatDuration } from '../provision/core/sizes.ts'
 import { backup as runBackup } from '../provision/runtime/backup.ts'
+import { CONSENTS, type Consent } from '../provision/runtime/consent.ts'
 import { preview } from '../provision/runtime/preview.ts'
 
-export const BACKUP_OPTIONS = {
+const WORDS = Object.keys(CONSENTS) as readonly Consent[]
+
+export const BACKUP_OPTIONS: NonNullable<Command['options']> = {
   prove: { type: 'boolean', help: 'unlock the disk and look, even if nothing is to be sent' },
-  'accept-new-pool': {
-    type: 'boolean',
-    help: 'go on although the box has another pool than at the last proof',
-  },
-} as const
+  ...Object.fromEntries(
+    WORDS.map((word) => [`accept-${word}`, { type: 'boolean' as const, help: CONSENTS[word] }]),
+  ),
+}
 
 /** Sends what the box lacks; also the second half of snapback. */
 export const sendToBox = async (knox: Knox): Promise<ExitName | undefined> => {
@@ -21,7 +23,8 @@ export const sendToBox = async (knox: Knox): Promise<ExitName | undefined> => {
     knox.result(describePreview(plan), plan)
     return undefined
   }
-  const options = { prove: knox.args.flag('prove'), acceptNewPool: knox.args.flag('accept-new-pool') }
+  const accept = new Set(WORDS.filter((word) => knox.args.flag(`accept-${word}`)))
+  const options = { prove: knox.args.flag('prove'), accept }
   const report = await runBackup(config, options, knox.emit)
   for (const { message, hint } of report.problems) knox.emit({ type: 'warning', text: message, hint })
   const { streams, bytes, seconds, receipt } = report
@@ -33,11 +36,12 @@ export const sendToBox = async (knox: Knox): Promise<ExitName | undefined> => {
     report,
   )
   if (report.problems.length === 0) return undefined
+  if (report.problems.every(({ kind }) => kind === 'deletion')) return 'refused'
   const onlyTrouble = report.problems.some(({ kind }) => kind === 'diverged') && report.delivered === 0
   return onlyTrouble ? 'diverged' : 'partial'
 }
 
-/** Exit: 0 proved or nothing to send, 5 some datasets stayed behind, 10 unreachable, 13 diverged, others in --help. */
+/** Exit: 0 proved or nothing to send, 4 proved, but something is gone at home and wants a consent, 5 some datasets stayed behind, 10 unreachable, 13 diverged, others in --help. */
 export const backup = defineCommand({
   name: 'backup',
   summary: 'send what the box lacks, prove that it arrived and that the disk is locked again',

@@ -63,11 +63,20 @@ const box = z
     }
   })
 
+const deletions = z.strictObject({
+  grace: z.int().min(1).max(3650).default(30),
+  most: z.int().min(1).max(100).default(10),
+})
+
 const home = z
   .strictObject({
     pool: named(NAMES.pool),
     /** datasets below the pool that stay at home, with all that is below them */
     exclude: z.array(named(NAMES.dataset)).default([]),
+    /** what is gone at home goes on the box too, after so many days, but not more than so many percent of the box's snapshots in a run */
+    deletions: z
+      .union([z.literal('never'), deletions], { error: 'is neither never nor {grace: DAYS, most: PERCENT}' })
+      .prefault({}),
     /** how often a run makes a broken connection anew: 5 take two and a half minutes */
     retries: z.int().min(0).max(100).default(5),
     /** keys and receipts; default ~/.config/knox/<box name>. It is written into ssh_config, where % $ \ and quotes mean more. */

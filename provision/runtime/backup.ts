@@ -5,6 +5,16 @@ import { formatBytes, formatDuration } from '../core/sizes.ts'
 import { withLock } from '../system/lock.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
 import { listInventory, type Dataset } from '../tools/zfs.ts'
+import { checkBox, checkHome, checkRoom, type Consent } from './consent.ts'
+import { readDeletionState, writeDeletionState } from './deletion-state.ts'
+import {
+  planDeletions,
+  vanishedDatasets,
+  vanishedProblems,
+  type DeletionState,
+  type World,
+} from './deletions.ts'
+import { destroyOnBox } from './destroy-on-box.ts'
 import { included, planBackup, unmetGoals, type Plan, type Problem } from './plan.ts'
 import {
   readReceipt,
@@ -16,15 +26,15 @@ import {
 } from './receipt.ts'
 import { findPartials } from './resume.ts'
 import { withRetries } from './retry.ts'
-import { sendAll, sendsOf } from './send-streams.ts'
+import type { BoxInventory, Session } from './session.ts'
+import { estimateSends, sendAll, sendsOf, totalSize } from './send-streams.ts'
 import { connect, prepareBox, type Box, type Connection } from './target.ts'
 import { unlock } from './unlock.ts'
 
 export interface BackupOptions {
   /** look at the box even if the receipt says that nothing is to be sent */
   readonly prove: boolean
-  /** accept a pool on the box that is not the one of the last receipt */
-  readonly acceptNewPool: boolean
+  readonly accept: ReadonlySet<Consent>
 }
 
 export interface BackupReport {
@@ -34,6 +44,8 @@ export interface BackupReport {
   readonly seconds: number
   /** datasets that the box was seen to hold */
   readonly delivered: number
+  /** snapshots that the box has forgotten, since home has them no longer */
+  readonly destroyed: number
   readonly problems: readonly Problem[]
   readonly receipt: Receipt
 }
@@ -41,9 +53,13 @@ export interface BackupReport {
 /** seconds after which a run looks at the box again although nothing is to be sent */
 const PROOF_AGE = 7 * 86_400
 
-/** Reads what is at home, without what is excluded. One zfs process whatever the number of datasets. */
+/** Reads all that is at home. One zfs process whatever the number of datasets. */
+const readAll = (config: Config, emit: Emit): Promise<readonly Dataset[]> =>
+  runnerAt(HERE, emit).read(listInventory(config.home.pool))
+
+/** Reads what is at home, without what is excluded. */
 export const readHome = async (config: Config, emit: Emit): Promise<readonly Dataset[]> =>
-  included(await runnerAt(HERE, emit).read(listInventory(config.home.pool)), config.home.exclude)
+  included(await readAll(config, emit), config.home.exclude)
 
 /** What a run would do, as far as home knows: by the last receipt, without asking the box. */
 export const planFromReceipt = async (config: Config, folder: string, emit: Emit): Promise<Plan> =>
@@ -51,38 +67,64 @@ export const planFromReceipt = async (config: Config, folder: string, emit: Emit
 
 const poolsOf = (config: Config) => ({ home: config.home.pool, box: config.box.pool })
 
-const checkPool = (
-  receipt: Receipt | undefined,
-  found: { guid: string; name: string },
-  accept: boolean,
-): void => {
-  if (receipt === undefined || receipt.pool.guid === found.guid || accept) return
-  throw new KnoxError('diverged', `the pool ${found.name} on the box is not the one of the last proof`, [
-    `guid ${found.guid} now, ${receipt.pool.guid} on ${receipt.provedAt}`,
-    'is it a new disk? --accept-new-pool goes on with it',
-  ])
+/** Lets the box forget what home has no longer, within the guard; what the box then lists. */
+const thinOut = async (
+  session: Session,
+  world: World,
+  after: BoxInventory,
+  plan: Plan,
+  config: Config,
+  options: BackupOptions,
+  state: DeletionState,
+  emit: Emit,
+) => {
+  const policy = config.home.deletions
+  if (policy === 'never') return { after, destroyed: 0, problems: [], state }
+  const kept = after.datasets.filter(({ name }) => plan.kept.includes(name))
+  const known = { ...state.datasets, ...Object.fromEntries(kept.map(({ guid }) => [guid, 'kept' as const])) }
+  const untouched = new Set(plan.problems.map(({ dataset }) => dataset))
+  const accepted = options.accept.has('deletions')
+  const before = { ...state, datasets: known }
+  const deletions = planDeletions(world, before, policy, untouched, accepted, new Date())
+  const destroyed = await destroyOnBox(session, deletions.destroy, emit)
+  if (destroyed > 0)
+    emit({ type: 'done', title: `the box has forgotten ${destroyed} snapshots that are gone at home` })
+  return {
+    after: destroyed > 0 ? await session.list() : after,
+    destroyed,
+    problems: deletions.problems,
+    state: deletions.state,
+  }
 }
 
 const sessionWork = async (
   connection: Connection,
-  home: readonly Dataset[],
+  all: readonly Dataset[],
   config: Config,
   options: BackupOptions,
   emit: Emit,
 ): Promise<Omit<BackupReport, 'outcome'>> => {
   const { session, target } = connection
+  const { accept } = options
+  const pools = poolsOf(config)
+  const home = included(all, config.home.exclude)
   await unlock(connection, emit)
   const found = await session.list()
-  checkPool(await readReceipt(target.folder), found.pool, options.acceptNewPool)
+  checkBox(await readReceipt(target.folder), found, accept)
   const { partials, before } = await findPartials(session, found, home, emit)
-  const plan = planBackup(home, before.datasets, poolsOf(config), partials)
-  const streams = sendsOf(plan).length
-  emit({ type: 'step', title: `sending ${streams} streams` })
-  const { bytes, seconds } = await sendAll(session, plan, emit)
+  const plan = planBackup(home, before.datasets, pools, partials, accept.has('divergence'))
+  const sends = sendsOf(plan)
+  const sizes = await estimateSends(sends, emit)
+  checkRoom(totalSize(sizes), before, accept)
+  emit({ type: 'step', title: `sending ${sends.length} streams` })
+  const { bytes, seconds } = await sendAll(session, plan, sizes, emit)
   const rate = seconds > 0 ? `, ${formatBytes(bytes / seconds)}/s` : ''
   emit({ type: 'done', title: `sent ${formatBytes(bytes)} in ${formatDuration(seconds)}${rate}` })
-  const after = plan.steps.length === 0 ? before : await session.list()
-  const unmet = unmetGoals(plan.goals, after.datasets)
+  const arrived = plan.steps.length === 0 ? before : await session.list()
+  const world = { home: all, exclude: config.home.exclude, box: arrived.datasets, pools }
+  const remembered = await readDeletionState(target.folder)
+  const thin = await thinOut(session, world, arrived, plan, config, options, remembered, emit)
+  const unmet = unmetGoals(plan.goals, thin.after.datasets)
   if (unmet.length > 0)
     throw new KnoxError(
       'verification',
@@ -91,13 +133,16 @@ const sessionWork = async (
     )
   emit({ type: 'step', title: 'locking the disk' })
   await session.bye()
-  const receipt = receiptOf(config.box.name, after, new Date())
+  const receipt = receiptOf(config.box.name, home[0]?.guid, thin.after, new Date())
   await writeReceipt(target.folder, receipt)
+  if (thin.state !== remembered) await writeDeletionState(target.folder, thin.state)
   emit({
     type: 'done',
     title: `proved: ${plan.goals.length} datasets are on the box, and its disk is locked`,
   })
-  return { streams, bytes, seconds, delivered: plan.goals.length, problems: plan.problems, receipt }
+  const problems = [...plan.problems, ...thin.problems]
+  const { destroyed } = thin
+  return { streams: sends.length, bytes, seconds, delivered: plan.goals.length, destroyed, problems, receipt }
 }
 
 /** True if the last proof says that the box has all of it, and is young enough to be believed. */
@@ -114,28 +159,32 @@ const attempt = async (
   options: BackupOptions,
   emit: Emit,
 ): Promise<BackupReport> => {
-  const home = await readHome(config, emit)
+  const all = await readAll(config, emit)
+  const home = included(all, config.home.exclude)
   const receipt = await readReceipt(box.folder)
-  const remembered = planBackup(home, rememberedDatasets(receipt), poolsOf(config))
+  checkHome(receipt, home, options.accept)
+  const pools = poolsOf(config)
+  const boxThen = rememberedDatasets(receipt)
+  const remembered = planBackup(home, boxThen, pools)
   emit({ type: 'step', title: `calling the box ${box.name}` })
   const connection = await connect(box, emit)
   const { session } = connection
   emit({ type: 'done', title: `the box ${box.name} answers, its disk is ${session.disk}` })
   try {
-    if (!options.prove && session.disk === 'locked' && isProved(remembered, receipt, box.name)) {
+    const look = options.prove || options.accept.size > 0
+    if (!look && session.disk === 'locked' && isProved(remembered, receipt, box.name)) {
       await session.bye()
-      const delivered = remembered.goals.length
+      const world = { home: all, exclude: config.home.exclude, box: boxThen, pools }
+      const vanished = vanishedDatasets(world, await readDeletionState(box.folder))
       return {
         outcome: 'nothing-to-send',
-        streams: 0,
-        bytes: 0,
-        seconds: 0,
-        delivered,
-        problems: [],
+        ...{ streams: 0, bytes: 0, seconds: 0, destroyed: 0 },
+        delivered: remembered.goals.length,
+        problems: config.home.deletions === 'never' ? [] : vanishedProblems(vanished, pools),
         receipt,
       }
     }
-    return { outcome: 'sent', ...(await sessionWork(connection, home, config, options, emit)) }
+    return { outcome: 'sent', ...(await sessionWork(connection, all, config, options, emit)) }
   } catch (error) {
     throw await session.abandon(error)
   }

@@ -1,66 +1,10 @@
-import type { SendRange } from '../tools/zfs-send.ts'
 import type { Dataset, Snapshot } from '../tools/zfs.ts'
+import { Box, isBelow, newest, parentOf, placeParents, planRenames } from './plan-box.ts'
+import type { Goal, PartialReceive, Plan, Pools, Problem, Send, Step } from './plan-types.ts'
+
+export type * from './plan-types.ts'
 
 /** Pure: two inventories in, what to do out. Snapshots match by guid and are ordered by createtxg, never by name. */
-
-export type Send = {
-  readonly step: 'send'
-  /** the name on the box */
-  readonly dataset: string
-  readonly range: SendRange
-} & (
-  | { readonly kind: 'full' | 'incremental' }
-  /** the rest of a stream that was interrupted */
-  | { readonly kind: 'resume'; readonly token: string; readonly bytes: number | undefined }
-)
-
-/** A stream that a dataset of the box has begun to receive, and that home can go on with. */
-export interface PartialReceive {
-  readonly token: string
-  /** of the snapshot that it brings */
-  readonly guid: string
-  /** still to come, estimated */
-  readonly bytes: number | undefined
-}
-
-export type Step =
-  | Send
-  | { readonly step: 'rename'; readonly from: string; readonly to: string }
-  | { readonly step: 'place'; readonly dataset: string }
-
-/** What the box must list at the end for one of home's datasets. */
-export interface Goal {
-  readonly home: string
-  readonly dataset: string
-  readonly newest: Snapshot
-  /** guids that this run delivers, the newest included */
-  readonly guids: readonly string[]
-}
-
-export interface Problem {
-  readonly dataset: string
-  readonly kind: 'no-snapshot' | 'diverged'
-  readonly message: string
-  readonly hint: string
-}
-
-export interface Plan {
-  readonly steps: readonly Step[]
-  readonly goals: readonly Goal[]
-  readonly problems: readonly Problem[]
-}
-
-export interface Pools {
-  readonly home: string
-  readonly box: string
-}
-
-const newest = (dataset: Dataset): Snapshot | undefined => dataset.snapshots.at(-1)
-
-const isBelow = (name: string, parent: string): boolean => name === parent || name.startsWith(`${parent}/`)
-
-/** empty for a pool */
-const parentOf = (name: string): string => name.slice(0, Math.max(0, name.lastIndexOf('/')))
 
 /** Home's datasets without the excluded ones and what is below them, parents first. */
 export const included = (home: readonly Dataset[], exclude: readonly string[]): readonly Dataset[] =>
@@ -68,67 +12,37 @@ export const included = (home: readonly Dataset[], exclude: readonly string[]): 
     .filter(({ name }) => !exclude.some((out) => isBelow(name, out)))
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
 
-const EMPTY: Omit<Dataset, 'name'> = {
-  type: 'filesystem',
-  guid: '',
-  createtxg: 0n,
-  resumeToken: undefined,
-  snapshots: [],
-}
-
-/** The box's datasets under the names they have after the renames planned so far. */
-class Box {
-  readonly #byName = new Map<string, Dataset>()
-
-  constructor(datasets: readonly Dataset[]) {
-    for (const dataset of datasets) this.#byName.set(dataset.name, dataset)
-  }
-
-  get(name: string): Dataset | undefined {
-    return this.#byName.get(name)
-  }
-
-  /** The dataset whose newest snapshot is one of these, the newest of them if there are several; but for the pool itself. */
-  continuedBy(snapshots: readonly Snapshot[]): string | undefined {
-    const age = new Map(snapshots.map(({ guid }, index) => [guid, index]))
-    let found: { readonly name: string; readonly index: number } | undefined
-    for (const [name, dataset] of this.#byName) {
-      const index = age.get(newest(dataset)?.guid ?? '')
-      if (index === undefined || parentOf(name) === '') continue
-      if (found === undefined || index > found.index) found = { name, index }
-    }
-    return found?.name
-  }
-
-  add(name: string, dataset: Dataset): void {
-    this.#byName.set(name, dataset)
-  }
-
-  rename(from: string, to: string): void {
-    for (const [name, dataset] of [...this.#byName]) {
-      if (!isBelow(name, from)) continue
-      this.#byName.delete(name)
-      this.#byName.set(to + name.slice(from.length), dataset)
-    }
-  }
-}
-
 const named = (snapshot: Snapshot | undefined): string =>
   snapshot === undefined ? 'none' : `@${snapshot.name}`
 
+const isRoot = (name: string): boolean => parentOf(name) === ''
+
+/** The pool's own dataset cannot be renamed, so only its owner can take it back. */
+const wayOut = (name: string, common: Snapshot | undefined): string =>
+  isRoot(name)
+    ? `nothing was rolled back or removed; ${
+        common === undefined
+          ? 'another disk (knox prepare-disk) can take it'
+          : `as root on the box, its disk unlocked, this would lose what is newer there: zfs rollback -r ${name}@${common.name}`
+      }`
+    : 'nothing was rolled back or removed; --accept-divergence keeps the box’s copy under another name and sends this one anew'
+
+/** Evidence of what has happened: both newest snapshots, and what only one side has since the last common one. */
 const diverged = (home: Dataset, box: Dataset, name: string): Problem => {
-  const ours = new Set(home.snapshots.map(({ guid }) => guid))
-  const common = box.snapshots.findLast(({ guid }) => ours.has(guid))
+  const ours = new Map(home.snapshots.map(({ guid }, index) => [guid, index]))
+  const at = box.snapshots.findLastIndex(({ guid }) => ours.has(guid))
+  const common = box.snapshots[at]
+  const onBox = box.snapshots.length - 1 - at
+  const atHome = home.snapshots.length - 1 - (ours.get(common?.guid ?? '') ?? -1)
   const both = `newest at home ${named(newest(home))}, newest on the box ${named(newest(box))}`
-  return {
-    dataset: home.name,
-    kind: 'diverged',
-    message:
-      common === undefined
-        ? `${home.name} and ${name} on the box have no common snapshot (${both})`
-        : `${home.name} and ${name} on the box have gone different ways after @${common.name} (${both})`,
-    hint: `nothing was rolled back or removed; to keep the box’s copy and start anew, rename ${home.name} at home`,
-  }
+  const after = `after @${common?.name ?? ''} the box has ${onBox} of its own`
+  const message =
+    common === undefined
+      ? `${home.name} and ${name} on the box have no common snapshot (${both}): is it another dataset of the same name?`
+      : atHome === 0
+        ? `${home.name} has gone back behind ${name} on the box (${both}): ${after}, home none`
+        : `${home.name} and ${name} on the box have gone different ways (${both}): ${after}, home ${atHome}`
+  return { dataset: home.name, kind: 'diverged', message, hint: wayOut(name, common) }
 }
 
 /** The snapshots that some sends of one dataset bring to the box. */
@@ -206,54 +120,61 @@ const sendsFor = (
   return common.guid === last.guid ? [] : [incremental(common)]
 }
 
-const shareSnapshot = (one: Dataset, other: Dataset): boolean => {
-  const guids = new Set(one.snapshots.map(({ guid }) => guid))
-  return other.snapshots.some(({ guid }) => guids.has(guid))
+/** What keeps a dataset from being sent, if there is something. */
+const problemOf = (
+  home: Dataset,
+  last: Snapshot,
+  name: string,
+  there: Dataset | undefined,
+  partial: PartialReceive | undefined,
+): Problem | undefined => {
+  if (there === undefined) return undefined
+  const sends = sendsFor(home, last, name, there, partial)
+  return sends === undefined ? diverged(home, there, name) : nameTaken(home, there, name, sends)
 }
 
-/**
- * Renames on the box for datasets that have another name at home now, in an order in which each target is free, and with
- * places for parents that are not there yet. A dataset whose name is taken, as after a swap, is not moved.
- */
-const planRenames = (home: readonly Dataset[], box: Box, boxName: (name: string) => string): Step[] => {
+/** Moves what has gone another way on the box aside, with all below it; what is below and has not is then moved back. */
+const planBranches = (
+  home: readonly Dataset[],
+  box: Box,
+  boxName: (name: string) => string,
+): { readonly steps: readonly Step[]; readonly kept: readonly string[] } => {
   const steps: Step[] = []
-  // a clone can hold the snapshots of its origin: what still has its place at home is not moved away from it
-  const isAtHome = (name: string) =>
-    home.some((dataset) => {
-      const there = boxName(dataset.name) === name ? box.get(name) : undefined
-      return there !== undefined && shareSnapshot(dataset, there)
-    })
-  const findMove = (): { readonly from: string; readonly to: string } | undefined => {
-    for (const { name, snapshots } of home) {
-      const to = boxName(name)
-      if (box.get(to) !== undefined) continue
-      const from = box.continuedBy(snapshots)
-      if (from !== undefined && !isBelow(to, from) && !isAtHome(from)) return { from, to }
-    }
-    return undefined
+  const kept: string[] = []
+  for (const dataset of home) {
+    const name = boxName(dataset.name)
+    const last = newest(dataset)
+    const there = box.get(name)
+    if (last === undefined || there === undefined || isRoot(name)) continue
+    if (problemOf(dataset, last, name, there, undefined) === undefined) continue
+    const until = `${name}-until-${newest(there)?.name ?? ''}`
+    let to = until
+    for (let n = 2; box.get(to) !== undefined; n += 1) to = `${until}-${n}`
+    steps.push({ step: 'rename', from: name, to })
+    box.rename(name, to)
+    kept.push(to)
+    steps.push(...planRenames(home, box, boxName))
   }
-  // one by one, since each may free a name and moves what is below it
-  for (let move = findMove(); move !== undefined; move = findMove()) {
-    steps.push(...placeParents(move.to, box), { step: 'rename', ...move })
-    box.rename(move.from, move.to)
-  }
-  return steps
+  return { steps, kept }
 }
 
 /**
  * Plans a run. `home` as `included` gives it; `box` is the box's list, or what the last receipt remembers of it;
  * `partials` are the interrupted streams by the box's names.
- * Nothing in a plan destroys or rolls back; what would need that is a problem.
+ * Nothing in a plan destroys or rolls back; what would need that is a problem, or with `keepBranches` is moved aside on the box.
  */
 export const planBackup = (
   home: readonly Dataset[],
   boxDatasets: readonly Dataset[],
   pools: Pools,
   partials: ReadonlyMap<string, PartialReceive> = new Map(),
+  keepBranches = false,
 ): Plan => {
   const box = new Box(boxDatasets)
   const boxName = (name: string) => pools.box + name.slice(pools.home.length)
   const steps: Step[] = planRenames(home, box, boxName)
+  const branches = keepBranches ? planBranches(home, box, boxName) : { steps: [], kept: [] }
+  steps.push(...branches.steps)
   const goals: Goal[] = []
   const problems: Problem[] = []
 
@@ -287,21 +208,7 @@ export const planBackup = (
     const guids = sends.length === 0 ? [last.guid] : coming(dataset, sends).map(({ guid }) => guid)
     goals.push({ home: dataset.name, dataset: name, newest: last, guids })
   }
-  return { steps, goals, problems }
-}
-
-/** Empty datasets for the parents of a name that are not on the box. */
-const placeParents = (name: string, box: Box): readonly Step[] => {
-  const missing: Step[] = []
-  for (
-    let parent = parentOf(name);
-    parent !== '' && box.get(parent) === undefined;
-    parent = parentOf(parent)
-  ) {
-    missing.unshift({ step: 'place', dataset: parent })
-    box.add(parent, { ...EMPTY, name: parent })
-  }
-  return missing
+  return { steps, goals, problems, kept: branches.kept }
 }
 
 /** The goals that a list of the box does not meet. */

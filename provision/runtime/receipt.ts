@@ -13,7 +13,15 @@ const receiptSchema = z.strictObject({
   box: z.string(),
   /** when the box listed this, ISO 8601 UTC */
   provedAt: z.iso.datetime(),
-  pool: z.strictObject({ name: z.string(), guid: z.string(), used: z.number(), available: z.number() }),
+  pool: z.strictObject({
+    name: z.string(),
+    guid: z.string(),
+    used: z.number(),
+    available: z.number(),
+    disk: z.string().default(''),
+  }),
+  /** guid of home's pool, that is of its first dataset */
+  home: z.string().optional(),
   datasets: z.array(
     z.strictObject({
       /** the name on the box */
@@ -43,10 +51,16 @@ export const readReceipt = async (folder: string): Promise<Receipt | undefined> 
   }
 }
 
-/** Makes the receipt of what the box has just listed. */
-export const receiptOf = (box: string, inventory: BoxInventory, now: Date): Receipt => ({
+/** Makes the receipt of what the box has just listed; `home` is the guid of home's pool. */
+export const receiptOf = (
+  box: string,
+  home: string | undefined,
+  inventory: BoxInventory,
+  now: Date,
+): Receipt => ({
   version: 1,
   box,
+  ...(home === undefined ? {} : { home }),
   provedAt: now.toISOString(),
   pool: inventory.pool,
   datasets: inventory.datasets.map(({ name, type, guid, snapshots }) => {

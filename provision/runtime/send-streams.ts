@@ -26,18 +26,19 @@ export const estimateSends = async (
   return sizes
 }
 
-/** Does the steps of a plan in their order. Returns what was sent; throws as the session does. */
+/** The bytes of all streams; undefined if one is unknown. */
+export const totalSize = (sizes: readonly (number | undefined)[]): number | undefined =>
+  sizes.reduce((sum, size) => (sum === undefined || size === undefined ? undefined : sum + size), 0)
+
+/** Does the steps of a plan in their order, `sizes` as `estimateSends` gives them. Returns what was sent; throws as the session does. */
 export const sendAll = async (
   session: Session,
   plan: Plan,
+  sizes: readonly (number | undefined)[],
   emit: Emit,
 ): Promise<{ bytes: number; seconds: number }> => {
   const sends = sendsOf(plan)
-  const sizes = await estimateSends(sends, emit)
-  const totalOf = sizes.reduce(
-    (sum, size) => (sum === undefined || size === undefined ? undefined : sum + size),
-    0,
-  )
+  const totalOf = totalSize(sizes)
   const started = Date.now()
   const seconds = () => (Date.now() - started) / 1000
   let bytes = 0

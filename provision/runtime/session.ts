@@ -26,6 +26,8 @@ export interface BoxInventory {
     readonly guid: string
     readonly used: number
     readonly available: number
+    /** what the disk calls itself; empty if it does not */
+    readonly disk: string
   }
   readonly datasets: readonly Dataset[]
 }
@@ -49,6 +51,16 @@ export interface Session {
   /** Discards what has begun to arrive in a dataset and never became a snapshot. */
   discard(dataset: string): Promise<void>
   rename(from: string, to: string): Promise<void>
+  /** Destroys snapshots of one dataset, all of them or none; the box refuses its anchors, the newest, and too many in a day. */
+  destroy(dataset: string, snapshots: readonly string[]): Promise<void>
+  /** Mounts a snapshot on the box, for `hash`. */
+  look(dataset: string, snapshot: string): Promise<void>
+  /** SHA-256 of a file of that snapshot in hex; undefined if there is no such file. `path` as `wirePath` writes it. */
+  hash(path: string, bytes: number): Promise<string | undefined>
+  /** Starts a scrub, or goes on with it; after so many seconds the box locks itself, whatever home does. */
+  scrub(seconds: number): Promise<void>
+  /** What `zpool status` says on the box. */
+  health(): Promise<readonly string[]>
   /** Says that home is still there, so that the box does not end the session. */
   stay(): Promise<void>
   /** Ends the session; resolves only if the box says that its disk is locked. */
@@ -63,6 +75,9 @@ export const LIMITS = {
   waiting: 180,
   unlocked: 420,
   list: 900,
+  destroy: 600,
+  /** and a second for each of so many bytes: what the slowest box reads */
+  hash: 300,
   stalled: 900,
   locked: 180,
   /** between the box's last word and the end of the connection */
@@ -71,6 +86,9 @@ export const LIMITS = {
 export type Limits = typeof LIMITS
 
 const MOST_LINES = 5_000_000
+
+/** bytes a second that the slowest box is expected to read and digest */
+const SLOWEST_DIGEST = 500_000
 
 const withHint = (error: KnoxError, hint: string): KnoxError =>
   new KnoxError(error.code, error.message, [...error.hints, hint], { cause: error.cause })
@@ -212,6 +230,39 @@ export const startSession = async (
       command('rename', from, to)
       await expect(limits.waiting, `while it renamed ${from}`, /^ok$/)
     },
+    destroy: async (dataset, snapshots) => {
+      command('destroy', dataset, ...snapshots)
+      await expect(limits.destroy, `while it destroyed snapshots of ${dataset}`, /^ok$/)
+    },
+    look: async (dataset, snapshot) => {
+      command('look', dataset, snapshot)
+      await expect(limits.waiting, `while it mounted ${dataset}@${snapshot}`, /^ok$/)
+    },
+    hash: async (path, bytes) => {
+      const what = 'while it read a file'
+      command('hash', path)
+      const line = await next(what, limits.hash + bytes / SLOWEST_DIGEST)
+      if (/^failed missing /.test(line)) return undefined
+      const sum = /^ok ([0-9a-f]{64})$/.exec(line)?.[1]
+      if (sum === undefined) throw failureOfLine(line) ?? unexpected(line, what)
+      return sum
+    },
+    scrub: async (seconds) => {
+      command('scrub', seconds.toString())
+      await expect(limits.waiting, 'before it began to scrub', /^ok$/)
+    },
+    health: async () => {
+      const what = 'while it told the state of its pool'
+      command('health')
+      const lines: string[] = []
+      for (;;) {
+        const line = await next(what, limits.waiting)
+        if (line === 'end') return lines
+        const [, text] = /^health\t(.*)$/.exec(line) ?? []
+        if (text === undefined || lines.length > 1000) throw failureOfLine(line) ?? unexpected(line, what)
+        lines.push(text)
+      }
+    },
     stay: async () => {
       command('stay')
       await expect(limits.waiting, 'while it was held open', /^ok$/)
@@ -248,12 +299,14 @@ export const startSession = async (
 }
 
 const parseBoxInventory = (lines: readonly string[]): BoxInventory => {
-  const match = /^([ -~]+)\tpool\t([0-9]{1,20})\t([0-9]{1,20})\t([0-9]{1,20})$/.exec(lines[0] ?? '')
-  const [, name, guid, used, available] = match ?? []
+  const match = /^([ -~]+)\tpool\t([0-9]{1,20})\t([0-9]{1,20})\t([0-9]{1,20})(?:\t([!-~]{0,80}))?$/.exec(
+    lines[0] ?? '',
+  )
+  const [, name, guid, used, available, disk = ''] = match ?? []
   if (name === undefined || guid === undefined)
     throw new KnoxError('verification', 'the box’s list does not begin with its pool')
   return {
-    pool: { name, guid, used: Number(used), available: Number(available) },
+    pool: { name, guid, used: Number(used), available: Number(available), disk },
     datasets: parseInventory(lines.slice(1)),
   }
 }

@@ -12,6 +12,8 @@ export interface Snapshot {
   readonly guid: string
   /** order within its dataset */
   readonly createtxg: bigint
+  /** true if a hold keeps it from being destroyed; told by the box only */
+  readonly held?: true
 }
 
 export interface Dataset {
@@ -60,21 +62,23 @@ const TOKEN = /^[0-9]{1,4}-[0-9a-f]{1,32}-[0-9a-f]{1,16}-[0-9a-f]{1,16384}$/
 const PRINTABLE = /^[ -~]{1,1024}$/
 
 /**
- * Datasets with their snapshots from lines of `zfs list -Hp -t filesystem,volume,snapshot -o name,type,guid,createtxg[,token]`.
+ * Datasets with their snapshots from lines of `zfs list -Hp -t filesystem,volume,snapshot -o name,type,guid,createtxg[,userrefs[,token]]`.
  * Throws `verification` for a line that is none.
  */
 export const parseInventory = (lines: readonly string[]): readonly Dataset[] => {
   const datasets = new Map<string, Omit<Dataset, 'snapshots'>>()
   const snapshots = new Map<string, Snapshot[]>()
   for (const line of lines) {
-    const [name, type, guid, createtxg, token] = line.split('\t')
+    const [name, type, guid, createtxg, userrefs = '0', token] = line.split('\t')
     if (name === undefined || guid === undefined || createtxg === undefined) throw malformed(line)
     if (!PRINTABLE.test(name) || !DECIMAL.test(guid) || !DECIMAL.test(createtxg)) throw malformed(line)
     const at = name.indexOf('@')
     if (type === 'snapshot' && at > 0) {
       const dataset = name.slice(0, at)
       const of = snapshots.get(dataset) ?? []
-      of.push({ name: name.slice(at + 1), guid, createtxg: BigInt(createtxg) })
+      if (!DECIMAL.test(userrefs)) throw malformed(line)
+      const held = userrefs === '0' ? {} : { held: true as const }
+      of.push({ name: name.slice(at + 1), guid, createtxg: BigInt(createtxg), ...held })
       snapshots.set(dataset, of)
     } else if ((type === 'filesystem' || type === 'volume') && at < 0) {
       const resumeToken = token === undefined || token === '-' || token === '' ? undefined : token

@@ -18,7 +18,7 @@ const DISK: Disk = {
   ...{ name: 'da0', description: 'WD', serial: 'X1', bytes: 2e12, sectorBytes: 512 },
   ...{ inUse: false, contents: 'blank' },
 }
-const PLAIN: BackupOptions = { prove: false, acceptNewPool: false }
+const PLAIN: BackupOptions = { prove: false, accept: new Set() }
 
 const run = (home: StubHome, options: Partial<BackupOptions> = {}, emit: (event: Event) => void = ignore) =>
   backup(home.config, { ...PLAIN, ...options }, emit)

@@ -19,9 +19,14 @@ import { knoxError, tempFolder, withEnv, writeProgram } from '../../support/expe
 import { inventory } from '../../support/simulated-box.ts'
 
 const NOW = new Date('2026-11-23T12:00:00.000Z')
-const pool = { name: 'bk', guid: '18446744073709551615', used: 1000, available: 2 ** 42 }
+const pool = { name: 'bk', guid: '18446744073709551615', used: 1000, available: 2 ** 42, disk: '' }
 const made = () =>
-  receiptOf('knox', { pool, datasets: inventory('bk: r1=11 r2=12', 'bk/a b: a1=21', 'bk/empty:') }, NOW)
+  receiptOf(
+    'knox',
+    undefined,
+    { pool, datasets: inventory('bk: r1=11 r2=12', 'bk/a b: a1=21', 'bk/empty:') },
+    NOW,
+  )
 
 describe('a receipt', () => {
   test('comes back from its file as it was written, readable by its owner only', async (t) => {
@@ -75,7 +80,7 @@ describe('a receipt', () => {
       ...one,
       snapshots: [{ name: 'r1', guid: txg.toString(), createtxg: txg }],
     }))
-    await writeReceipt(dir, receiptOf('knox', { pool, datasets }, NOW))
+    await writeReceipt(dir, receiptOf('knox', undefined, { pool, datasets }, NOW))
     assert.ok((await readFile(join(dir, 'receipt.json'), 'utf8')).includes('18446744073709551615'))
     assert.equal(rememberedDatasets(await readReceipt(dir))[0]?.snapshots[0]?.createtxg, txg)
   })

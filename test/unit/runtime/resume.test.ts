@@ -11,7 +11,7 @@ const BYE = ['hear bye', 'say locked']
 const SENT = ['hear receive|incremental|bk', 'say ready', 'take 1000', 'say ok 2']
 
 const run = (home: StubHome, emit: (event: Event) => void = ignore) =>
-  backup(home.config, { prove: false, acceptNewPool: false }, emit)
+  backup(home.config, { prove: false, accept: new Set() }, emit)
 
 const callsOf = async (home: StubHome, pattern: RegExp) =>
   (await home.calls()).filter((call) => pattern.test(call))
