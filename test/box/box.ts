@@ -64,6 +64,9 @@ export const makeBox = (shell: readonly string[]): TestBox => {
     .replace(/^export_seconds=40/m, 'export_seconds=2')
     .replace(/^force_seconds=10/m, 'force_seconds=2')
     .replace(/^silent_seconds=20/m, 'silent_seconds=4')
+    // busybox would take its own
+    .replaceAll(/\b(u?mount) (-t zfs|"\$look"|-f "\$look")/g, `${BIN}/$1 $2`)
+    .replace(/^anchor_seconds=30/m, 'anchor_seconds=2')
     .replace(/^idle_seconds=900/m, 'idle_seconds=6')
     // the guard is started by the script's own name: give it the shell under test
     .replaceAll('"$0" guard', `${shell.join(' ')} "$0" guard`)

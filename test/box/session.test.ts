@@ -25,7 +25,7 @@ for (const [name, shell] of SHELLS)
     withBox('unlocks, lists, takes two streams exactly, and locks', async (box) => {
       const session = await box.unlocked()
       session.say('list\n')
-      assert.equal(await session.line(), 'wd\tpool\t4242\t100\t1000')
+      assert.equal(await session.line(), 'wd\tpool\t4242\t100\t1000\tWD-WX11A')
       assert.equal(await session.line(), 'wd\tfilesystem\t1\t1')
       assert.equal(await session.line(), 'end')
       const streams = [randomBytes(5000), Buffer.from('\n\0\nbye\n'.repeat(400))]

@@ -182,7 +182,11 @@ describe('backup', () => {
     ended(preview, 0, /rename on the box: wd\/photos to wd\/pictures/)
     assert.match(preview.stdout, /new +.*three[^]*|removed +.*one/)
     await world.started()
-    ended(await world.knox('backup'), 0)
+    ended(
+      await world.knox('backup'),
+      4,
+      /no longer at home, but on the box: tank\/many1, [^]*--accept-deletions/,
+    )
     assert.equal((await world.started()).filter((line) => line.startsWith('ssh ')).length, 2)
     const snapshot = await newestSnapshot(world)
     const wanted = await hashes(world, `tank/pictures@${snapshot}`)
@@ -190,6 +194,18 @@ describe('backup', () => {
       assert.equal(await hashes(world, `wd/pictures@${snapshot}`), wanted),
     )
     await lockedAgain(world)
+  })
+
+  test('what has vanished at home is told again, until the owner says that it is meant; nothing goes at once', async () => {
+    ended(await world.knox('backup'), 4, /no longer at home[^]*nothing to send/)
+    ended(await world.knox('backup', '--accept-deletions'), 0)
+    ended(await world.knox('backup'), 0, /nothing to send/)
+    await withOpenDisk(world, async () => {
+      const { stdout } = await world.box('zfs list -H -r -t snapshot -o name,userrefs wd/many1 wd/pictures')
+      const lines = stdout.trim().split('\n')
+      assert.match(lines.find((line) => line.startsWith('wd/many1@')) ?? '', /\t1$/)
+      assert.match(lines.at(-1) ?? '', /^wd\/pictures@.*\t1$/)
+    })
   })
 
   test('status tells both sides, and what only the box still has', async () => {
@@ -223,6 +239,45 @@ describe('whoever holds the two passwordless keys', () => {
 
   test('cannot leave a key where nobody waits', async () => {
     assert.match(await ssh('knox-fifo', '', `${world.dir}/keys/geli.key`), /nobody waits for a key/)
+    await lockedAgain(world)
+  })
+
+  test('and the disk’s key too, can destroy no anchor, nor the newest, nor roll back', async () => {
+    const snapshots = async () => {
+      let text = ''
+      await withOpenDisk(world, async () => {
+        text = (await world.box('zfs list -H -r -t snapshot -o name,guid,userrefs wd/pictures')).stdout
+      })
+      return text
+    }
+    const before = await snapshots()
+    const [first = '', last = ''] = [before.split('\n')[0], before.trim().split('\n').at(-1)].map(
+      (line) => /@(.*?)\t/.exec(line ?? '')?.[1] ?? '',
+    )
+    assert.notEqual(first, last)
+    const lines = [
+      `destroy\twd/pictures\t${last}`,
+      `destroy\twd/pictures\t${first}`,
+      `destroy\twd/pictures\t${first}%${last}`,
+      'receive\tfull\twd/pictures',
+      `receive\tincremental\twd/pictures@${first}`,
+      'rename\twd/pictures\ttank/pictures',
+      'rollback\twd/pictures',
+      'bye',
+    ]
+    await writeFile('/tmp/lines', `${lines.join('\n')}\n`)
+    const said = await world.home(
+      `ssh=$(echo ssh -F ${world.dir}/keys/ssh_config -T -o HostName=10.77.0.2)
+       mkfifo /tmp/to /tmp/from; $ssh knox-send </tmp/to >/tmp/from 2>&1 & exec 8>/tmp/to 9</tmp/from
+       read -r hello <&9; printf 'unlock\\n' >&8; read -r waiting <&9; $ssh knox-fifo <${world.dir}/keys/geli.key; read -r unlocked <&9
+       cat /tmp/lines >&8; cat <&9; rm /tmp/to /tmp/from`,
+    )
+    assert.match(said, /is the newest one\nfailed refused .*held|dataset is busy/)
+    assert.match(
+      said,
+      /failed usage not a snapshot\nfailed refused wd\/pictures has snapshots\nfailed usage not a dataset[^]*failed usage not a dataset[^]*failed usage not a verb[^]*locked/,
+    )
+    assert.equal(await snapshots(), before)
     await lockedAgain(world)
   })
 

@@ -2,7 +2,16 @@ import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
 import { after, before, describe, test } from 'node:test'
 import { PASSPHRASE, startWorld, type World } from '../../provision/lab/world.ts'
-import { ended, lockedAgain, lockedInTime, newestSnapshot, prepareDisk, provedAt } from '../support/lab.ts'
+import {
+  ended,
+  hashes,
+  lockedAgain,
+  lockedInTime,
+  newestSnapshot,
+  prepareDisk,
+  provedAt,
+  withOpenDisk,
+} from '../support/lab.ts'
 
 /** Each way in which a run can fail: reported as itself, never a success, and the disk is locked again. */
 
@@ -215,7 +224,12 @@ describe('a run that fails', () => {
   test('a box without room: exit 18', () =>
     unproved(async () => {
       await world.home('zfs create tank/big; dd if=/dev/urandom of=big/file bs=1M count=300')
-      ended(await world.knox('snapback'), 18, /full/)
+      ended(
+        await world.knox('snapback'),
+        18,
+        /the box has room for .*nothing was sent[^]*--accept-full-disk/s,
+      )
+      ended(await world.knox('backup', '--accept-full-disk'), 18, /the box’s disk is full/)
       await world.home('zfs destroy -r tank/big')
     }))
 
@@ -227,7 +241,15 @@ describe('a run that fails', () => {
     await world.home(`zfs rollback -r tank/new@${old}; echo otherwise > new/later`)
     const output = await world.knox('snapback')
     ended(output, 5, /tank\/new and wd\/new on the box have gone different ways/)
-    assert.match(output.stderr, /newest at home @.*newest on the box @/)
+    assert.match(output.stderr, /newest at home @.*newest on the box @.*the box has 1 of its own, home 1/)
     await lockedAgain(world)
+    ended(await world.knox('backup', '--accept-divergence'), 0)
+    const wanted = await hashes(world, `tank/new@${await newestSnapshot(world)}`)
+    await withOpenDisk(world, async () => {
+      const { stdout } = await world.box('zfs list -H -o name -r wd')
+      assert.match(stdout, /^wd\/new$[^]*^wd\/new-until-\S+Z$/m)
+      assert.equal(await hashes(world, `wd/new@${await newestSnapshot(world)}`), wanted)
+    })
+    ended(await world.knox('backup'), 0, /nothing to send/)
   })
 })

@@ -60,9 +60,18 @@ describe('an inventory', () => {
   test('a resume token is kept, and none is none', () => {
     const token = '1-e604ea4bf-e0-789c63'
     const tokens = [`\t${token}`, '\t-', '\t', ''].map(
-      (column) => parseInventory([`wd\tfilesystem\t1\t1${column}`])[0]?.resumeToken,
+      (column) => parseInventory([`wd\tfilesystem\t1\t1\t-${column}`])[0]?.resumeToken,
     )
     assert.deepEqual(tokens, [token, undefined, undefined, undefined])
+  })
+
+  test('a snapshot that has a hold is held', () => {
+    const lines = ['wd\tfilesystem\t1\t1\t-', 'wd@a\tsnapshot\t2\t2\t0\t-', 'wd@b\tsnapshot\t3\t3\t2']
+    assert.deepEqual(
+      parseInventory(lines)[0]?.snapshots.map(({ held }) => held),
+      [undefined, true],
+    )
+    assert.throws(() => parseInventory([lines[0] ?? '', 'wd@c\tsnapshot\t4\t4\tx']))
   })
 
   test('a hostile or broken line is an error, shown without its control characters', () => {
