@@ -48,8 +48,33 @@ const WORDS: Readonly<Record<DatasetStatus['state'], string>> = {
   'box-only': 'only on the box',
 }
 
+const describeVerify = ({ verify }: Status): readonly string[] => {
+  if (verify === undefined) return ['contents: never compared (knox verify)']
+  const { at, files, bytes, different, datasets } = verify
+  const rounds = Object.values(datasets).map(({ covered }) => covered)
+  const oldest = rounds.includes(null) ? undefined : rounds.sort()[0]
+  return [
+    different.length === 0
+      ? `contents: ${files} files (${formatBytes(bytes)}) the same at ${at}; ` +
+        (oldest === undefined || oldest === null
+          ? 'not yet every file once'
+          : `every file once since ${oldest}`)
+      : `contents: ${different.length} files were NOT the same at ${at}: ${printable(different[0] ?? '')}`,
+  ]
+}
+
+const describeScrub = ({ scrub }: Status): readonly string[] => {
+  if (scrub === undefined) return ['disk: never scrubbed (knox scrub)']
+  const damage = scrub.errors > 0 || scrub.damaged.length > 0 || scrub.state !== 'ONLINE'
+  const last = scrub.finished === null ? 'never to its end' : `to its end at ${scrub.finished}`
+  return [
+    `disk: ${damage ? `DAMAGED (${scrub.state}, ${scrub.errors} errors)` : 'no damage'} at ${scrub.at}, scrubbed ${last}`,
+  ]
+}
+
 /** How home and box stand. */
-export const describeStatus = ({ box, provedAt, age, used, available, datasets }: Status): string => {
+export const describeStatus = (status: Status): string => {
+  const { box, provedAt, age, used, available, datasets } = status
   const width = Math.max(...datasets.map(({ dataset }) => dataset.length), 7)
   const at = (name: string | undefined) => (name === undefined ? '-' : `@${name}`)
   return [
@@ -59,6 +84,8 @@ export const describeStatus = ({ box, provedAt, age, used, available, datasets }
     ...(used === undefined || available === undefined
       ? []
       : [`its pool: ${formatBytes(used)} used, ${formatBytes(available)} free`]),
+    ...describeVerify(status),
+    ...describeScrub(status),
     '',
     ...datasets.map(
       ({ dataset, state, home, box: onBox }) =>

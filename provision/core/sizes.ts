@@ -13,6 +13,20 @@ export const formatBytes = (bytes: number): string => {
   return `${text} ${UNITS[unit] ?? ''}`
 }
 
+const FACTORS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 }
+
+/** Seconds of a text such as `90m`, `6h` or `2d`; undefined if it is none. */
+export const parseDuration = (text: string): number | undefined => {
+  const [, count, unit] = /^([1-9][0-9]{0,5})([smhd])$/.exec(text) ?? []
+  return count === undefined ? undefined : Number(count) * (FACTORS[unit ?? ''] ?? 1)
+}
+
+/** Bytes of a text such as `500M` or `2G` (binary units); undefined if it is none. */
+export const parseBytes = (text: string): number | undefined => {
+  const [, count, unit] = /^([1-9][0-9]{0,8})([KMGT])$/.exec(text) ?? []
+  return count === undefined ? undefined : Number(count) * 1024 ** (1 + 'KMGT'.indexOf(unit ?? 'K'))
+}
+
 /** Seconds for people: `42 s`, `3 min 05 s`, `2 h 10 min`, `4 d 3 h`. */
 export const formatDuration = (seconds: number): string => {
   const s = Math.max(0, Math.round(seconds))

@@ -103,7 +103,7 @@ export const restoreFiles = async (
         const files = wanted.split('\n').length - 1
         return { snapshot: snapshot.name, files, target: join(folder, path) }
       } finally {
-        await open.runner.act(lookAway).catch(() => undefined)
+        await open.runner.act(lookAway()).catch(() => undefined)
       }
     }),
   )

@@ -3,6 +3,8 @@ import type { Emit } from '../core/events.ts'
 import { homeFolder } from '../system/config-file.ts'
 import { readHome } from './backup.ts'
 import { readReceipt, receiptAge } from './receipt.ts'
+import { readScrubState, type ScrubState } from './scrub.ts'
+import { readVerifyState, type VerifyState } from './verify-state.ts'
 
 export interface DatasetStatus {
   readonly dataset: string
@@ -22,12 +24,15 @@ export interface Status {
   readonly used: number | undefined
   readonly available: number | undefined
   readonly datasets: readonly DatasetStatus[]
+  readonly verify: VerifyState | undefined
+  readonly scrub: ScrubState | undefined
 }
 
 /** How home and box stand by the last proof; neither the box nor the key is touched. */
 export const status = async (config: Config, emit: Emit, now: Date): Promise<Status> => {
   const home = await readHome(config, emit)
-  const receipt = await readReceipt(homeFolder(config))
+  const folder = homeFolder(config)
+  const receipt = await readReceipt(folder)
   const onBox = new Map(receipt?.datasets.map((dataset) => [dataset.name, dataset]))
   const boxName = (name: string) => config.box.pool + name.slice(config.home.pool.length)
   const datasets = home.map(({ name, snapshots }): DatasetStatus => {
@@ -60,5 +65,7 @@ export const status = async (config: Config, emit: Emit, now: Date): Promise<Sta
     used: receipt?.pool.used,
     available: receipt?.pool.available,
     datasets: [...datasets, ...boxOnly],
+    verify: await readVerifyState(folder),
+    scrub: await readScrubState(folder),
   }
 }

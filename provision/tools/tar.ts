@@ -6,16 +6,16 @@ import type { Change, Read } from '../core/command.ts'
 export const LOOK = '/var/run/knox/look'
 
 /** Mounts a snapshot read-only. mount -t zfs takes snapshots on FreeBSD and on Linux. */
-export const lookAt = (snapshot: string): Change => ({
+export const lookAt = (snapshot: string, folder = LOOK): Change => ({
   effect: 'change',
-  argv: ['/bin/sh', '-c', 'mkdir -p "$1" && mount -t zfs -o ro "$2" "$1"', 'sh', LOOK, snapshot],
+  argv: ['/bin/sh', '-c', 'mkdir -p "$1" && mount -t zfs -o ro "$2" "$1"', 'sh', folder, snapshot],
 })
 
 /** Unmounts it. */
-export const lookAway: Change = {
+export const lookAway = (folder = LOOK): Change => ({
   effect: 'change',
-  argv: ['/bin/sh', '-c', 'umount "$1" && rmdir "$1"', 'sh', LOOK],
-}
+  argv: ['/bin/sh', '-c', 'umount "$1" && rmdir "$1"', 'sh', folder],
+})
 
 /** a path can begin with a dash */
 const below = (path: string): string => `./${path}`

@@ -102,6 +102,14 @@ export const listInventory = (pool: string): Read<readonly Dataset[]> => ({
   failures: FAILURES,
 })
 
+/** Where a file system is mounted; undefined if it is not. */
+export const mountpointOf = (dataset: string): Read<string | undefined> => ({
+  effect: 'read',
+  argv: ['zfs', 'list', '-H', '-o', 'mounted,mountpoint', dataset],
+  parse: (stdout) => /^yes\t(\/.*)$/m.exec(stdout)?.[1],
+  failures: FAILURES,
+})
+
 /** `zfs snapshot -r pool@name`: all datasets at one instant. */
 export const snapshotRecursively = (pool: string, snapshot: string): Change => ({
   effect: 'change',

@@ -1,0 +1,102 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { lstat, opendir } from 'node:fs/promises'
+import { pipeline } from 'node:stream/promises'
+
+/** Which files of a snapshot are compared next. Names are bytes: they need not be text. */
+
+export interface SampleFile {
+  /** from the top of the snapshot */
+  readonly path: Buffer
+  readonly bytes: number
+  /** its place in the round: hex */
+  readonly key: string
+}
+
+export interface Sample {
+  /** in the order of their keys */
+  readonly files: readonly SampleFile[]
+  /** true if no file is left behind them: the round is over */
+  readonly isLast: boolean
+}
+
+const SLASH = Buffer.from('/')
+/** files that are kept in memory at once */
+const MOST_FILES = 20_000
+
+/** A file's place in a round: spread over the tree as by chance, and the same in every run. */
+export const keyOf = (path: Buffer): string => createHash('sha256').update(path).digest('hex').slice(0, 24)
+
+const join = (folder: Buffer, name: Buffer): Buffer =>
+  folder.length === 0 ? name : Buffer.concat([folder, SLASH, name])
+
+/** Every regular file below a folder, links not followed. What cannot be read is left out. */
+async function* walk(top: Buffer, below: Buffer = Buffer.alloc(0)): AsyncGenerator<Buffer> {
+  // node reads names as bytes where it is asked to; its types do not say so
+  const options = { encoding: 'buffer' as BufferEncoding }
+  for await (const entry of await opendir(join(top, below), options)) {
+    const path = join(below, entry.name as unknown as Buffer)
+    if (entry.isDirectory()) yield* walk(top, path)
+    else if (entry.isFile()) yield path
+  }
+}
+
+/** The first files of a sorted list that fill the budget: at least one. */
+const fill = (
+  files: SampleFile[],
+  budget: number,
+): { readonly files: SampleFile[]; readonly cut: boolean } => {
+  files.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
+  let bytes = 0
+  let count = 0
+  while (count < files.length && count < MOST_FILES && (count === 0 || bytes < budget)) {
+    bytes += files[count]?.bytes ?? 0
+    count += 1
+  }
+  return { files: files.slice(0, count), cut: count < files.length }
+}
+
+/**
+ * The files after a place in the round (empty: from its begin) that fill a budget in bytes, at least one. Memory grows with the
+ * budget, not with the tree. `alive` is called now and then while it walks.
+ */
+export const pickFiles = async (
+  folder: string,
+  after: string,
+  budget: number,
+  alive: () => Promise<void> = () => Promise.resolve(),
+): Promise<Sample> => {
+  const top = Buffer.from(folder)
+  let files: SampleFile[] = []
+  let wasCut = false
+  let seen = 0
+  for await (const path of walk(top)) {
+    seen += 1
+    if (seen % 5000 === 0) await alive()
+    const key = keyOf(path)
+    if (key <= after) continue
+    files.push({ path, key, bytes: (await lstat(join(top, path))).size })
+    if (files.length < 2 * MOST_FILES) continue
+    const filled = fill(files, budget)
+    files = filled.files
+    wasCut ||= filled.cut
+  }
+  const { files: picked, cut } = fill(files, budget)
+  return { files: picked, isLast: !wasCut && !cut }
+}
+
+/** SHA-256 of a file below a folder, in hex. */
+export const sha256Of = async (folder: string, path: Buffer): Promise<string> => {
+  const hash = createHash('sha256')
+  await pipeline(createReadStream(join(Buffer.from(folder), path)), hash)
+  return hash.digest('hex')
+}
+
+/** A path as the verb `hash` of docs/session.md takes it: every unusual byte as \0ooo. */
+export const wirePath = (path: Buffer): string =>
+  [...path]
+    .map((byte) => {
+      const letter = String.fromCharCode(byte)
+      return /[A-Za-z0-9_./, +=@:-]/.test(letter) ? letter : `\\0${byte.toString(8).padStart(3, '0')}`
+    })
+    .join('')

@@ -1,0 +1,45 @@
+import { join } from 'node:path'
+import { z } from 'zod'
+import { readTextIfAny, writeFileAtomic } from '../system/files.ts'
+
+const schema = z.strictObject({
+  version: z.literal(1),
+  /** of the last run, ISO 8601 UTC */
+  at: z.iso.datetime(),
+  /** of the last run */
+  files: z.number(),
+  bytes: z.number(),
+  /** `dataset@snapshot: path` of what was not the same, of the last run */
+  different: z.array(z.string()),
+  /** by guid of home's dataset */
+  datasets: z.record(
+    z.string(),
+    z.strictObject({
+      name: z.string(),
+      /** where the round stands; empty at its begin */
+      cursor: z.string(),
+      last: z.iso.datetime(),
+      /** when the last whole round was over */
+      covered: z.iso.datetime().nullable(),
+    }),
+  ),
+})
+
+/** What was compared so far: the result of the last run, and where each dataset's round stands. */
+export type VerifyState = z.infer<typeof schema>
+
+const pathOf = (folder: string): string => join(folder, 'verify.json')
+
+/** undefined if there is no file that can be read: all rounds begin anew. */
+export const readVerifyState = async (folder: string): Promise<VerifyState | undefined> => {
+  const text = await readTextIfAny(pathOf(folder))
+  try {
+    return text === undefined ? undefined : schema.parse(JSON.parse(text))
+  } catch {
+    return undefined
+  }
+}
+
+/** Keeps it, atomically. */
+export const writeVerifyState = (folder: string, state: VerifyState): Promise<void> =>
+  writeFileAtomic(pathOf(folder), `${JSON.stringify(state, null, 1)}\n`, { replace: true })

@@ -1,0 +1,170 @@
+import type { Config } from '../core/config.ts'
+import { KnoxError } from '../core/errors.ts'
+import type { Emit } from '../core/events.ts'
+import { printable } from '../core/names.ts'
+import { formatBytes } from '../core/sizes.ts'
+import { withLock } from '../system/lock.ts'
+import type { Dataset, Snapshot } from '../tools/zfs.ts'
+import { readHome } from './backup.ts'
+import { checkBox } from './consent.ts'
+import { withHomeSnapshot } from './home-snapshot.ts'
+import { readReceipt } from './receipt.ts'
+import { pickFiles, sha256Of, wirePath, type Sample } from './sample-files.ts'
+import type { Session } from './session.ts'
+import { connect, prepareBox } from './target.ts'
+import { unlock } from './unlock.ts'
+import { readVerifyState, writeVerifyState, type VerifyState } from './verify-state.ts'
+
+/** Compares the contents of files at home with the box's, a part in each run, so that all are covered over time. */
+
+export interface VerifyReport {
+  readonly files: number
+  readonly bytes: number
+  /** `dataset@snapshot: path` of what is not the same on the box */
+  readonly different: readonly string[]
+  /** datasets whose round was finished in this run */
+  readonly covered: readonly string[]
+  /** file systems that could not be read at home */
+  readonly unread: readonly string[]
+}
+
+/** bytes of a line to the box, less than it takes */
+const LONGEST_PATH = 4000
+
+interface Pair {
+  readonly home: Dataset
+  readonly box: string
+  readonly snapshot: Snapshot
+}
+
+/** File systems with their newest common snapshot, those looked at longest ago first. */
+const pairsOf = (
+  home: readonly Dataset[],
+  box: readonly Dataset[],
+  config: Config,
+  state: VerifyState | undefined,
+): readonly Pair[] => {
+  const onBox = new Map(box.map((dataset) => [dataset.name, dataset]))
+  const lastOf = ({ home: { guid } }: Pair) => state?.datasets[guid]?.last ?? ''
+  return home
+    .filter(({ type }) => type === 'filesystem')
+    .flatMap((dataset) => {
+      const name = config.box.pool + dataset.name.slice(config.home.pool.length)
+      const guids = new Set(onBox.get(name)?.snapshots.map(({ guid }) => guid))
+      const snapshot = dataset.snapshots.findLast(({ guid }) => guids.has(guid))
+      return snapshot === undefined ? [] : [{ home: dataset, box: name, snapshot }]
+    })
+    .sort((a, b) => (lastOf(a) < lastOf(b) ? -1 : lastOf(a) > lastOf(b) ? 1 : 0))
+}
+
+/** Asks the box for the same files; the paths of those that differ or are not there. */
+const compare = async (session: Session, folder: string, { files }: Sample): Promise<readonly string[]> => {
+  const different: string[] = []
+  for (const { path, bytes } of files) {
+    const wire = wirePath(path)
+    // longer ones cannot be asked for; the scrub covers them
+    if (wire.length > LONGEST_PATH) continue
+    const [ours, theirs] = await Promise.all([sha256Of(folder, path), session.hash(wire, bytes)])
+    if (ours !== theirs) different.push(printable(path.toString()))
+  }
+  return different
+}
+
+/** seconds between two signs of life while home's tree is walked */
+const STAY = 120
+
+const keepAlive = (session: Session) => {
+  let last = Date.now()
+  return async () => {
+    if (Date.now() - last < STAY * 1000) return
+    last = Date.now()
+    await session.stay()
+  }
+}
+
+const work = async (
+  session: Session,
+  pairs: readonly Pair[],
+  budget: number,
+  before: VerifyState | undefined,
+  emit: Emit,
+): Promise<{ readonly report: VerifyReport; readonly state: VerifyState }> => {
+  const different: string[] = []
+  const covered: string[] = []
+  const unread: string[] = []
+  const datasets = { ...before?.datasets }
+  let files = 0
+  let bytes = 0
+  for (const [index, { home, box, snapshot }] of pairs.entries()) {
+    if (bytes >= budget) break
+    const share = (budget - bytes) / (pairs.length - index)
+    const known = datasets[home.guid]
+    const full = `${home.name}@${snapshot.name}`
+    emit({ type: 'step', title: `comparing files of ${full}` })
+    const compared = await withHomeSnapshot(home.name, snapshot.name, emit, async (folder) => {
+      const sample = await pickFiles(folder, known?.cursor ?? '', share, keepAlive(session))
+      if (sample.files.length > 0) {
+        await session.look(box, snapshot.name)
+        const found = await compare(session, folder, sample)
+        different.push(...found.map((path) => `${full}: ${path}`))
+      }
+      return sample
+    })
+    if (compared === undefined) {
+      unread.push(home.name)
+      continue
+    }
+    files += compared.files.length
+    bytes += compared.files.reduce((sum, one) => sum + one.bytes, 0)
+    const now = new Date().toISOString()
+    if (compared.isLast) covered.push(home.name)
+    datasets[home.guid] = {
+      name: home.name,
+      cursor: compared.isLast ? '' : (compared.files.at(-1)?.key ?? ''),
+      last: now,
+      covered: compared.isLast ? now : (known?.covered ?? null),
+    }
+  }
+  emit({ type: 'done', title: `compared ${files} files, ${formatBytes(bytes)}` })
+  const report = { files, bytes, different, covered, unread }
+  return { report, state: { version: 1, at: new Date().toISOString(), files, bytes, different, datasets } }
+}
+
+/**
+ * Compares files of each file system's newest common snapshot with the box, about `budget` bytes in all, and at least one file of each
+ * that it comes to. Throws `verification` if the content of one is another, after the result was kept and the disk locked.
+ */
+export const verify = async (config: Config, budget: number, emit: Emit): Promise<VerifyReport> => {
+  const box = await prepareBox(config)
+  return withLock(box.folder, async () => {
+    const home = await readHome(config, emit)
+    const before = await readVerifyState(box.folder)
+    const connection = await connect(box, emit)
+    const { session } = connection
+    try {
+      await unlock(connection, emit)
+      const inventory = await session.list()
+      checkBox(await readReceipt(box.folder), inventory, new Set())
+      const pairs = pairsOf(home, inventory.datasets, config, before)
+      if (pairs.length === 0)
+        throw new KnoxError('diverged', 'the box has no snapshot that home has', ['knox backup sends them'])
+      const { report, state } = await work(session, pairs, budget, before, emit)
+      emit({ type: 'step', title: 'locking the disk' })
+      await session.bye()
+      await writeVerifyState(box.folder, state)
+      const [first] = report.different
+      if (first !== undefined)
+        throw new KnoxError(
+          'verification',
+          `${report.different.length} of ${report.files} files are not the same on the box: ${first}`,
+          [
+            ...report.different.slice(1, 10),
+            'knox scrub shows whether the box’s disk is failing, and which files it has lost',
+          ],
+        )
+      return report
+    } catch (error) {
+      throw await session.abandon(error)
+    }
+  })
+}
