@@ -3,6 +3,7 @@ import { describeHoldings } from '../provision/cli/describe.ts'
 import { KnoxError } from '../provision/core/errors.ts'
 import { NAMES } from '../provision/core/names.ts'
 import { formatBytes } from '../provision/core/sizes.ts'
+import { drill } from '../provision/runtime/drill.ts'
 import { listBox } from '../provision/runtime/list-box.ts'
 import { restoreDatasets } from '../provision/runtime/restore.ts'
 import { restoreFiles } from '../provision/runtime/restore-files.ts'
@@ -42,6 +43,10 @@ export const restore = defineCommand({
     file: { type: 'string', value: 'PATH', help: 'only this file or folder of the dataset' },
     snapshot: { type: 'string', value: 'NAME', help: 'with --file: as it was then (default: the newest)' },
     overwrite: { type: 'boolean', help: 'the target may exist, without snapshots; its files are lost' },
+    drill: {
+      type: 'boolean',
+      help: 'try it: bring some files back, compare them with home, throw them away',
+    },
     list: { type: 'boolean', help: 'show the box’s datasets and snapshots' },
     'passphrase-file': {
       type: 'string',
@@ -57,6 +62,15 @@ export const restore = defineCommand({
     if (knox.args.flag('list')) {
       const found = await listBox(config, await knox.passphrase('passphrase of the keys'), knox.emit)
       knox.result(describeHoldings(found), found)
+      return undefined
+    }
+    if (knox.args.flag('drill')) {
+      const { files, bytes } = await drill(config, await knox.passphrase('passphrase of the keys'), knox.emit)
+      const list = files.map((file) => `  ${file}`).join('\n')
+      knox.result(`${files.length} files (${formatBytes(bytes)}) came back as home has them:\n${list}`, {
+        files,
+        bytes,
+      })
       return undefined
     }
     const { name, to } = wordsOf(knox)

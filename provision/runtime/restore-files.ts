@@ -44,7 +44,13 @@ const emptyFolder = async (target: string): Promise<string> => {
   return folder
 }
 
-const copy = async ({ place }: OpenBox, path: string, folder: string, emit: Emit): Promise<void> => {
+/** Brings a file or folder of the mounted snapshot into a folder at home. Throws `connection-lost`, or `failed` if not all came. */
+export const copyFromBox = async (
+  { place }: OpenBox,
+  path: string,
+  folder: string,
+  emit: Emit,
+): Promise<void> => {
   const receiver = openChannel(unpackArgv(folder))
   const argv = packArgv(path)
   emit({ type: 'command', argv, where: place.name })
@@ -94,7 +100,7 @@ export const restoreFiles = async (
           throw new KnoxError('config', `there is no ${path} in ${source}@${snapshot.name}`, [
             'the path begins at the top of the dataset, without a slash',
           ])
-        await copy(open, path, folder, emit)
+        await copyFromBox(open, path, folder, emit)
         const found = await runnerAt(HERE, emit).read(checksums(folder, path))
         if (found !== wanted)
           throw new KnoxError('verification', `the files in ${folder} are not those of the box`, [

@@ -45,11 +45,6 @@ const REASONS: Readonly<
     message: 'the box destroys no more today',
     hint: 'it goes on tomorrow; so nobody can empty it in a night',
   },
-  unreadable: {
-    code: 'verification',
-    message: 'the box cannot read a file',
-    hint: 'knox scrub checks the whole disk; is it failing?',
-  },
   usage: {
     code: 'failed',
     message: 'the box does not understand this knox',

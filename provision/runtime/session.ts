@@ -55,8 +55,8 @@ export interface Session {
   destroy(dataset: string, snapshots: readonly string[]): Promise<void>
   /** Mounts a snapshot on the box, for `hash`. */
   look(dataset: string, snapshot: string): Promise<void>
-  /** SHA-256 of a file of that snapshot in hex; undefined if there is no such file. `path` as `wirePath` writes it. */
-  hash(path: string, bytes: number): Promise<string | undefined>
+  /** SHA-256 of a file of that snapshot in hex, or `missing`, or `unreadable`. `path` as `wirePath` writes it. */
+  hash(path: string, bytes: number): Promise<string>
   /** Starts a scrub, or goes on with it; after so many seconds the box locks itself, whatever home does. */
   scrub(seconds: number): Promise<void>
   /** What `zpool status` says on the box. */
@@ -242,7 +242,8 @@ export const startSession = async (
       const what = 'while it read a file'
       command('hash', path)
       const line = await next(what, limits.hash + bytes / SLOWEST_DIGEST)
-      if (/^failed missing /.test(line)) return undefined
+      const failed = /^failed (missing|unreadable) /.exec(line)?.[1]
+      if (failed !== undefined) return failed
       const sum = /^ok ([0-9a-f]{64})$/.exec(line)?.[1]
       if (sum === undefined) throw failureOfLine(line) ?? unexpected(line, what)
       return sum

@@ -65,7 +65,9 @@ const compare = async (session: Session, folder: string, { files }: Sample): Pro
     // longer ones cannot be asked for; the scrub covers them
     if (wire.length > LONGEST_PATH) continue
     const [ours, theirs] = await Promise.all([sha256Of(folder, path), session.hash(wire, bytes)])
-    if (ours !== theirs) different.push(printable(path.toString()))
+    if (ours === theirs) continue
+    const why = theirs === 'missing' || theirs === 'unreadable' ? ` (${theirs} there)` : ''
+    different.push(`${printable(path.toString())}${why}`)
   }
   return different
 }
