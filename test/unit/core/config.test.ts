@@ -116,7 +116,7 @@ describe('a knox.yaml that is right', () => {
         disk: 'da0',
         pool: 'wd',
       },
-      home: { pool: 'wd', exclude: [], retries: 5 },
+      home: { pool: 'wd', exclude: [], deletions: { grace: 30, most: 10 }, retries: 5 },
       image: { size: '3900mb' },
     })
   })
