@@ -2,7 +2,15 @@ import assert from 'node:assert/strict'
 import { appendFile } from 'node:fs/promises'
 import { after, before, describe, test } from 'node:test'
 import { startWorld, type World } from '../../provision/lab/world.ts'
-import { ended, hashes, lockedAgain, newestSnapshot, prepareDisk, withOpenDisk } from '../support/lab.ts'
+import {
+  ended,
+  hashes,
+  lockedAgain,
+  newestSnapshot,
+  passGrace,
+  prepareDisk,
+  withOpenDisk,
+} from '../support/lab.ts'
 
 /** Home is thinned, by knox and by others, and the chain to the box does not break. */
 
@@ -71,6 +79,24 @@ describe('prune', () => {
       const { stdout } = await world.box('zfs list -H -d 1 -t snapshot -o name wd/a')
       assert.match(stdout, /@2026-01-01T12:00:00Z[^]*@by-hand/)
     })
+    await lockedAgain(world)
+  })
+
+  test('what is gone at home goes on the box after the grace; its anchors and the newest stay', async () => {
+    await passGrace(world)
+    const output = await world.knox('backup', '--prove', '--json')
+    ended(output, 0)
+    assert.ok((JSON.parse(output.stdout) as { destroyed: number }).destroyed >= 3, output.stdout)
+    await withOpenDisk(world, async () => {
+      const { stdout } = await world.box('zfs list -H -d 1 -t snapshot -o name,userrefs -s createtxg wd/a')
+      const left = stdout.trim().split('\n')
+      assert.ok(!stdout.includes('@2026-01-0') && !stdout.includes('by-hand'), stdout)
+      // the first of the day, and the newest
+      assert.match(left[0] ?? '', /\t1$/)
+      assert.match(left.at(-1) ?? '', new RegExp(`@${await newestSnapshot(world)}\t1$`))
+      assert.match((await world.box('zfs get -H -o value knox:destroyed wd')).stdout, /^[0-9]{8}:[0-9]+:20$/m)
+    })
+    ended(await world.knox('backup'), 0, /nothing to send/)
     await lockedAgain(world)
   })
 })
