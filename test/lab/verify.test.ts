@@ -34,7 +34,9 @@ describe('verify', () => {
   test('compares other files in each run, until every file had its turn', async () => {
     ended(await world.knox('verify', '--budget', '200K'), 0, /files .* are the same at home and on the box/)
     await lockedAgain(world)
-    assert.ok(Object.values((await verifyState()).datasets).some(({ covered }) => covered === null))
+    assert.ok(
+      Object.values((await verifyState()).datasets).filter(({ covered }) => covered !== null).length < 2,
+    )
     ended(await world.knox('verify', '--budget', '100M'), 0, /every file was compared of: /)
     const { datasets } = await verifyState()
     assert.deepEqual(
