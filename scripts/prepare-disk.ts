@@ -9,34 +9,39 @@ import {
   prepareDisk as prepare,
   releaseDisk,
 } from '../provision/runtime/prepare-disk.ts'
+import { boxScriptOf } from '../provision/image/overlay.ts'
 import { changeDisk, isPrepared, mustBeDetached } from '../provision/runtime/change-disk.ts'
+import { describeChoice, listDisks } from '../provision/runtime/list-disks.ts'
 import { measureLink, rememberLink } from '../provision/runtime/measure-link.ts'
 import { forgetReceipt } from '../provision/runtime/receipt.ts'
 import { withShell } from '../provision/runtime/shell.ts'
-import { boxScriptOf } from '../provision/image/overlay.ts'
-import { replaceBoxScript } from '../provision/tools/box-script.ts'
 import { prepareBox, type Box } from '../provision/runtime/target.ts'
 import { beginDisk, finishDisk, isUnfinished } from '../provision/runtime/unfinished-disk.ts'
 import type { Runner } from '../provision/core/command.ts'
 import type { Config } from '../provision/core/config.ts'
 import { findConfig } from '../provision/system/config-file.ts'
 import { editConfig } from '../provision/system/edit-config.ts'
+import { runnerAt, type Place } from '../provision/system/runner.ts'
 import { withLock } from '../provision/system/lock.ts'
+import { replaceBoxScript } from '../provision/tools/box-script.ts'
 import { readDisk, type Disk } from '../provision/tools/disk.ts'
-import { geomDisks } from '../provision/tools/geom.ts'
 
 const HOW = 'which disk of the box? all that is on it will be lost'
+/** a sleeping disk wakes in less; one that hangs is told as such */
+const LOOK_SECONDS = 60
 
 /** The disk's name: knox.yaml's, unless the box has several that nothing uses; those in use cannot be chosen. */
-const chooseDisk = async (knox: Knox, config: Config, runner: Runner): Promise<string> => {
-  const free = (await runner.read(geomDisks)).filter(({ inUse }) => !inUse)
+const chooseDisk = async (knox: Knox, config: Config, place: Place): Promise<string> => {
+  const { free, inUse } = await listDisks(runnerAt(place, knox.emit, LOOK_SECONDS))
   const known = config.box.disk
-  const isThere = free.some(({ name }) => name === known)
+  const isThere = free.some(([{ name }]) => name === known)
   if (free.length === 0 || (isThere && free.length === 1)) return knox.args.text('disk') ?? known
-  const choices = free.map(({ name, description, serial, bytes }) => ({
-    value: name,
-    label: `${name}: ${description ?? 'unknown model'}, serial ${serial ?? 'unknown'}, ${formatBytes(bytes)}`,
-  }))
+  if (inUse.length > 0)
+    knox.emit({
+      type: 'note',
+      text: `in use on the box, and not to be chosen: ${inUse.map(({ name }) => name).join(', ')}`,
+    })
+  const choices = free.map(([disk, found]) => ({ value: disk.name, label: describeChoice(disk, found) }))
   return knox.choose({ question: HOW, flag: 'disk', choices, ...(isThere ? { initial: known } : {}) })
 }
 
@@ -98,7 +103,7 @@ export const prepareDisk = defineCommand({
     const passphrase = await knox.passphrase('passphrase of the keys')
     return withLock(box.folder, () =>
       withShell(box, passphrase, knox.emit, async (runner, place) => {
-        const found = await runner.read(readDisk(await chooseDisk(knox, known, runner)))
+        const found = await runner.read(readDisk(await chooseDisk(knox, known, place)))
         const config = { ...known, box: { ...known.box, disk: found.name } }
         const old = found.name === known.box.disk ? undefined : known.box.disk
         if (old !== undefined) {

@@ -2,7 +2,7 @@ import { defineCommand } from '../provision/cli/command.ts'
 import { ROAD } from '../provision/setup/road.ts'
 import { survey, walk, type Walked } from '../provision/setup/walk.ts'
 
-const SIGNS = { done: '[x]', now: '[x]', later: '[ ]', 'to do': '[ ]' } as const
+const SIGNS = { done: '[x]', now: '[x]', later: '[ ]', elsewhere: '[x]', 'to do': '[ ]' } as const
 
 const describe = (walked: readonly Walked[]): string =>
   walked.map(({ step, state, evidence }) => `${SIGNS[state]} ${step}: ${evidence}`).join('\n')
@@ -19,6 +19,11 @@ export const setup = defineCommand({
   options: {
     pool: { type: 'string', value: 'POOL', help: 'the pool to back up (default: the only one)' },
     name: { type: 'string', value: 'NAME', help: 'name of the box (default: knox)' },
+    delegate: {
+      type: 'string',
+      value: 'USER',
+      help: 'as root: who runs it every day instead (default: root)',
+    },
     board: { type: 'string', value: 'BOARD', help: 'rpi-b or laptop (default: rpi-b)' },
     box: {
       type: 'string',

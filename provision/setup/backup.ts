@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { userInfo } from 'node:os'
 import { KnoxError } from '../core/errors.ts'
+import { quoteAll } from '../core/quote.ts'
 import { formatBytes, formatDuration } from '../core/sizes.ts'
 import { planFromReceipt, readHome } from '../runtime/backup.ts'
 import { lastLink } from '../runtime/measure-link.ts'
@@ -11,6 +12,7 @@ import { findLine } from '../runtime/schedule.ts'
 import { findConfig, homeFolder } from '../system/config-file.ts'
 import { exists } from '../system/files.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
+import { allowUser } from '../tools/zfs-allow.ts'
 import { readCrontab } from '../tools/crontab.ts'
 import { configNow, type Step } from './step.ts'
 
@@ -32,7 +34,7 @@ export const disk: Step = {
 const withDelegation = (error: unknown, pool: string): unknown => {
   if (!(error instanceof KnoxError) || error.code !== 'platform' || process.getuid?.() === 0) return error
   return new KnoxError('platform', `zfs does not let ${userInfo().username} take snapshots of ${pool}`, [
-    `once, as root: zfs allow -u ${userInfo().username} send,diff,snapshot,mount,hold ${pool}`,
+    `once, as root: ${quoteAll(allowUser(userInfo().username, pool).argv)}`,
   ])
 }
 

@@ -1,11 +1,12 @@
 import { disk, firstBackup, schedule, snapshot } from './backup.ts'
 import { box, placement } from './box.ts'
 import { configuration } from './configuration.ts'
+import { delegation } from './delegation.ts'
 import { keys, keysBackup } from './keys.ts'
 import type { Step } from './step.ts'
 
 /** The road of `knox setup`, in its order. */
 export const ROAD: readonly Step[] = [
-  ...[configuration, keys, box, disk, snapshot, firstBackup],
+  ...[configuration, delegation, keys, box, disk, snapshot, firstBackup],
   ...[keysBackup, schedule, placement],
 ]

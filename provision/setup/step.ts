@@ -21,7 +21,8 @@ export interface Step {
   readonly plan: string
   /** what shows that it is done; undefined if it is not. Changes nothing. */
   readonly look: (world: World) => Promise<string | undefined>
-  readonly act: (world: World) => Promise<void>
+  /** Resolves with `elsewhere` if the rest of the road is walked by somebody else */
+  readonly act: (world: World) => Promise<unknown>
   /** the road goes on without it */
   readonly optional?: boolean
 }

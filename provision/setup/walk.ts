@@ -5,7 +5,7 @@ const GO_ON = 'nothing is lost: knox setup goes on from here'
 
 export interface Walked {
   readonly step: string
-  readonly state: 'done' | 'now' | 'later' | 'to do'
+  readonly state: 'done' | 'now' | 'later' | 'to do' | 'elsewhere'
   /** what shows it, or what would be done */
   readonly evidence: string
 }
@@ -21,7 +21,8 @@ const walkOne = async (step: Step, world: World): Promise<Walked> => {
     world.emit({ type: 'done', title: `${step.title}: ${before}` })
     return { step: step.title, state: 'done', evidence: before }
   }
-  await step.act(world)
+  if ((await step.act(world)) === 'elsewhere')
+    return { step: step.title, state: 'elsewhere', evidence: 'the rest is done by another user' }
   const evidence = await step.look(world)
   if (evidence !== undefined) {
     world.emit({ type: 'done', title: `${step.title}: ${evidence}` })
@@ -34,12 +35,13 @@ const walkOne = async (step: Step, world: World): Promise<Walked> => {
 /** Walks the steps in their order. Throws what stopped it, with the hint that it goes on from there. */
 export const walk = async (steps: readonly Step[], world: World): Promise<readonly Walked[]> => {
   const walked: Walked[] = []
-  for (const step of steps)
-    walked.push(
-      await walkOne(step, world).catch((error: unknown) => {
-        throw withHint(error)
-      }),
-    )
+  for (const step of steps) {
+    const one = await walkOne(step, world).catch((error: unknown) => {
+      throw withHint(error)
+    })
+    walked.push(one)
+    if (one.state === 'elsewhere') break
+  }
   return walked
 }
 

@@ -13,6 +13,8 @@ export interface Disk {
   /** opened by anything: mounted, swap, attached by geli, part of a pool */
   readonly inUse: boolean
   readonly contents: 'blank' | 'geli' | 'data'
+  /** partition table and the types in it, as gpart(8) names them; undefined if there is none */
+  readonly layout?: string
 }
 
 const MIB = 1024 * 1024
@@ -41,6 +43,14 @@ const field = (geom: string, name: string): string | undefined => {
   return value === undefined || value === '' || value === '(null)' ? undefined : printable(value)
 }
 
+/** `gpart show -p NAME`: the line `=> START SIZE NAME SCHEME`, then `START SIZE PROVIDER TYPE` of each partition. */
+const layoutOf = (shown: string): { readonly layout?: string } => {
+  const scheme = /^=>\s+\d+\s+\d+\s+\S+\s+(\S+)/m.exec(shown)?.[1]
+  if (scheme === undefined) return {}
+  const types = [...shown.matchAll(/^\s+\d+\s+\d+\s+(?!-)\S+\s+(\S+)/gm)].map(([, type]) => type ?? '')
+  return { layout: printable(types.length === 0 ? scheme : `${scheme}: ${types.join(', ')}`) }
+}
+
 /** Counts of bytes that are not zero, and whether the last sector is GELI's metadata. */
 const lookScript = (disk: string): string =>
   [
@@ -49,6 +59,7 @@ const lookScript = (disk: string): string =>
     '[ -e "$d" ] || exit 3',
     'echo "== diskinfo"; diskinfo "$d" || exit 4',
     `echo "== geom"; geom disk list ${disk} 2>/dev/null`,
+    `echo "== parts"; gpart show -p ${disk} 2>/dev/null`,
     'size=$(diskinfo "$d" | cut -f 3); sector=$(diskinfo "$d" | cut -f 2)',
     `mib=$((size / ${MIB}))`,
     `dd if="$d" of=/dev/null bs=${MIB} count=1 2>/dev/null || exit 5`,
@@ -81,6 +92,7 @@ export const readDisk = (name: string): Read<Disk> => ({
       serial: field(geom, 'ident'),
       inUse: mode === undefined || !/^r0w0e0/.test(mode),
       contents: sections.get('label')?.startsWith('GEOM::ELI') === true ? 'geli' : touched ? 'data' : 'blank',
+      ...layoutOf(sections.get('parts') ?? ''),
     }
   },
 })

@@ -8,6 +8,8 @@ export interface GeomProvider {
   readonly name: string
   readonly bytes: number
   readonly sectorBytes: number
+  /** what the drive writes at once; 0 if it does not say */
+  readonly stripeBytes: number
   /** opened by anything at all: a file system, swap, a pool, geli, a program */
   readonly inUse: boolean
   readonly description: string | undefined
@@ -33,6 +35,7 @@ const providerOf = (part: string): GeomProvider => {
     name: printable(name.trim()),
     bytes: Number.parseInt(fields.get('Mediasize') ?? '') || 0,
     sectorBytes: Number(fields.get('Sectorsize')) || 512,
+    stripeBytes: Number(fields.get('Stripesize')) || 0,
     // without a mode it counts as used
     inUse: fields.get('Mode') !== 'r0w0e0',
     description: word('descr'),

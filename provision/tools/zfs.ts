@@ -38,7 +38,7 @@ export const FAILURES: readonly StderrRule[] = [
     pattern: /permission denied|Permission denied|must be root|cannot open .*\/dev\/zfs/,
     code: 'platform',
     message: 'zfs does not let this user do it',
-    hints: ['run as root, or once: zfs allow -u USER send,diff,snapshot,mount,hold POOL'],
+    hints: ['run as root, or once: zfs allow -u USER send,diff,snapshot,mount,hold,release POOL'],
   },
   {
     pattern: /modules? (?:are|is) not loaded|ZFS utilities must be run as root|Failed to initialize/,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { initKeys } from '../../provision/keys/key-folder.ts'
@@ -66,11 +66,15 @@ describe('knox setup at a terminal', { concurrency: true }, () => {
     await three.see(/what is the box\?/)
     three.type(ENTER)
     await three.see(/knox\.yaml: .*the pool zroot to the box attic \(rpi-b\)/)
+    await three.see(/which user shall run it every day/)
+    three.type(`ann;id${ENTER}`)
+    await three.see(/is not the name of a user/)
+    three.type('\b'.repeat(6) + ENTER)
     await three.see(/new passphrase of the keys/)
     await stopped(three)
     assert.match(await readFile(join(dir, 'knox.yaml'), 'utf8'), /name: attic/)
 
-    const four = at()
+    const four = at('--delegate', 'root')
     await four.see(/new passphrase of the keys/)
     four.type(PASSPHRASE + ENTER)
     await four.see(/\(again\)/)
@@ -81,7 +85,7 @@ describe('knox setup at a terminal', { concurrency: true }, () => {
       !(await readdir(join(dir, '.config/knox/attic')).catch((): string[] => [])).includes('geli.key'),
     )
 
-    const five = at()
+    const five = at('--delegate', 'root')
     await five.see(/new passphrase of the keys/)
     five.type(PASSPHRASE + ENTER)
     await five.see(/\(again\)/)
@@ -112,6 +116,8 @@ describe('knox setup at a terminal', { concurrency: true }, () => {
     narrow.type(ENTER)
     await narrow.see(/what is the box\?[^]*a Raspberry Pi, Model B/)
     narrow.type(ENTER)
+    await narrow.see(/which user/)
+    narrow.type(ENTER)
     await narrow.see(/new passphrase of the keys/)
     await stopped(narrow)
   })
@@ -140,8 +146,34 @@ describe('knox setup without a terminal', { concurrency: true }, () => {
     assert.equal(road.status, 0)
     assert.match(
       road.stdout,
-      /\[x\] knox\.yaml: .*\n\[x\] keys: .*\n\[ \] the box: [^]*\[ \] the other house: /,
+      /\[x\] knox\.yaml: .*\n\[x\] who runs it: root\n\[x\] keys: .*\n\[ \] the box: [^]*\[ \] the other house: /,
     )
+  })
+
+  test('as root it can let another user do it, and ends there', async (t) => {
+    const { dir, without } = await makeHome(t)
+    // a stand-in for zfs(8), `zfs allow` only, in the words of OpenZFS and FreeBSD
+    await writeProgram(
+      join(dir, 'bin'),
+      'zfs',
+      `case "$*" in
+        'allow -u nobody-here '*) echo "cannot set permissions on 'tank': invalid user/group" >&2; exit 1 ;;
+        'allow -u ann '*) [ -e ${dir}/deaf ] || echo "$4" >${dir}/rights ;;
+        'allow tank') [ -e ${dir}/rights ] && printf -- '---- Permissions on tank ----\\nLocal+Descendent permissions:\\n\\tuser ann %s\\n' "$(cat ${dir}/rights)"; exit 0 ;;
+        *) exit 2 ;;
+      esac`,
+    )
+    assert.equal(without('--delegate', '-x').status, 2)
+    const unknown = without('--delegate', 'nobody-here')
+    assert.deepEqual([unknown.status, /there is no user nobody-here/.test(unknown.stderr)], [3, true])
+    await writeFile(join(dir, 'deaf'), '')
+    assert.equal(without('--delegate', 'ann').status, 14)
+    await rm(join(dir, 'deaf'))
+    const { status, stderr, stdout } = without('--delegate', 'ann')
+    assert.equal(status, 0, stderr)
+    assert.match(stderr, /zfs lets ann take and send snapshots of tank; all the rest is done by ann/)
+    assert.doesNotMatch(stdout, /passphrase|keys/)
+    assert.equal(await readFile(join(dir, 'rights'), 'utf8'), 'send,diff,snapshot,mount,hold,release\n')
   })
 
   test('without a pool on this machine says so', async (t) => {
