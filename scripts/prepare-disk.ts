@@ -23,7 +23,7 @@ import { findConfig } from '../provision/system/config-file.ts'
 import { editConfig } from '../provision/system/edit-config.ts'
 import { runnerAt, type Place } from '../provision/system/runner.ts'
 import { withLock } from '../provision/system/lock.ts'
-import { replaceBoxScript } from '../provision/tools/box-script.ts'
+import { boxScriptDisk, replaceBoxScript } from '../provision/tools/box-script.ts'
 import { readDisk, type Disk } from '../provision/tools/disk.ts'
 
 const HOW = 'which disk of the box? all that is on it will be lost'
@@ -53,7 +53,7 @@ const wordsOf = ({ name, serial, description }: Disk): readonly string[] => {
   return printed.length === 0 ? [name] : printed
 }
 
-/** Another disk than knox.yaml's: the box's script is told of it, and then knox.yaml. */
+/** Another disk than the box's script or knox.yaml names: the script is told of it, and then knox.yaml. */
 const change = async (knox: Knox, box: Box, runner: Runner, config: Config): Promise<void> => {
   const { disk } = config.box
   await forgetReceipt(box.folder)
@@ -105,7 +105,8 @@ export const prepareDisk = defineCommand({
       withShell(box, passphrase, knox.emit, async (runner, place) => {
         const found = await runner.read(readDisk(await chooseDisk(knox, known, place)))
         const config = { ...known, box: { ...known.box, disk: found.name } }
-        const old = found.name === known.box.disk ? undefined : known.box.disk
+        const named = [await runner.read(boxScriptDisk), known.box.disk]
+        const old = named.find((name) => name !== undefined && name !== found.name)
         if (old !== undefined) {
           await mustBeDetached(runner, old)
           if (!knox.args.flag('erase') && (await isPrepared(runner, box.folder, found))) {

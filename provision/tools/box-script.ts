@@ -87,6 +87,13 @@ export const boxScriptSum: Read<string> = {
   parse: (stdout) => stdout.trim(),
 }
 
+/** The disk that the box's script unlocks; undefined if there is no script that names one. */
+export const boxScriptDisk: Read<string | undefined> = {
+  effect: 'read',
+  argv: ['/bin/sh', '-c', 'sed -n \'/^disk=/p\' "$1" 2>/dev/null || :', 'sh', BOX_SCRIPT],
+  parse: (stdout) => /^disk='([^'\n]+)'$/m.exec(stdout)?.[1],
+}
+
 /** True if the folder of the box's script can be written to, which a read-only root cannot. */
 export const canWriteScript: Read<boolean> = {
   effect: 'read',

@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import type { Change, Read } from '../../../provision/core/command.ts'
 import { BOX_SCRIPT } from '../../../provision/core/keys.ts'
 import { quoteAll } from '../../../provision/core/quote.ts'
-import { boxScriptSum, replaceBoxScript, sha256Of } from '../../../provision/tools/box-script.ts'
+import {
+  boxScriptDisk,
+  boxScriptSum,
+  replaceBoxScript,
+  sha256Of,
+} from '../../../provision/tools/box-script.ts'
 import { missing, SHELLS } from '../../box/box.ts'
 import { tempFolder, writeProgram } from '../../support/expect.ts'
 
@@ -90,9 +95,22 @@ for (const [name, shell] of SHELLS)
     })
   })
 
+test('the disk that the box’s script names', async (t) => {
+  const folder = await oldFolder(t)
+  const diskIn = (text: string) => {
+    writeFileSync(join(folder, 'script'), text)
+    return boxScriptDisk.parse(runHere(boxScriptDisk, folder).stdout)
+  }
+  assert.equal(diskIn(OLD), undefined)
+  assert.equal(diskIn("#!/bin/sh\nname='knox'\ndisk='diskid/DISK-WX1'\npool='wd'\n"), 'diskid/DISK-WX1')
+  assert.equal(diskIn("disk='da0\n'"), undefined)
+  rmSync(join(folder, 'script'))
+  assert.equal(boxScriptDisk.parse(runHere(boxScriptDisk, folder).stdout), undefined)
+})
+
 test('the words mean the same to csh', { skip: missing(['tcsh']) }, async (t) => {
   const folder = await oldFolder(t)
-  for (const command of [UPLOAD, INSTALL]) {
+  for (const command of [UPLOAD, INSTALL, boxScriptDisk]) {
     assert.doesNotMatch(command.argv.join(' '), /[!\n]/)
     const line = quoteAll(here(command.argv, folder))
     const { status, stderr } = spawnSync('tcsh', ['-f', '-c', line], {
