@@ -1,7 +1,7 @@
-import { KnoxError, exitCodeOf, EXIT_CODES, messageOf } from '../core/errors.ts'
+import { KnoxError, exitCodeOf, EXIT_CODES, messageOf, type ExitName } from '../core/errors.ts'
 import { printable } from '../core/names.ts'
 import { stopProcesses } from '../system/process.ts'
-import { helpOf, parseWords, type Command } from './command.ts'
+import { helpOf, parseWords, type Command, type Ended, type Failure, type Knox } from './command.ts'
 import { knoxFor, type Ending } from './knox.ts'
 import { reporterFor, type Reporter } from './reporter.ts'
 import type { Terminal } from './terminal.ts'
@@ -27,6 +27,9 @@ const MEANINGS: Record<keyof typeof EXIT_CODES, string> = {
   disk: 'the box’s disk is missing or does not answer, or its pool cannot be imported',
   interrupted: 'stopped by the owner',
 }
+
+/** What an exit code means, in one sentence. */
+export const meaningOf = (exit: ExitName): string => MEANINGS[exit]
 
 /** The exit code table, as `--help` prints it. */
 export const exitCodeTable = (): string =>
@@ -108,6 +111,9 @@ export const main = async (
 ): Promise<number> => {
   const [verb, ...rest] = words
   let reporter: Reporter | undefined
+  let tell: ((ended: Ended) => Promise<void>) | undefined
+  let failed: ((error: unknown) => Failure) | undefined
+  let result: unknown
   try {
     if (verb === undefined || verb === '--help' || verb === '-h' || verb === 'help') {
       terminal.stdout(`${overview(commands)}\n`)
@@ -120,18 +126,33 @@ export const main = async (
       terminal.stdout(`${helpOf(command)}\n`)
       return EXIT_CODES.ok
     }
+    failed = command.failed
     const ending = { asked: new AbortController(), hints: [STOPPED_HINT] }
     const { values } = parseWords(command, rest)
     reporter = reporterFor(
       { json: values.flag('json'), verbose: values.flag('verbose'), terminal: terminal.interactive },
       terminal.stderr,
     )
-    const knox = knoxFor(command, rest, { terminal, reporter, ending, find, passphrases: new Map() })
+    const plain = knoxFor(command, rest, { terminal, reporter, ending, find, passphrases: new Map() })
+    const knox: Knox = {
+      ...plain,
+      result: (text, value) => {
+        result = value
+        plain.result(text, value)
+      },
+    }
+    tell = knox.dryRun ? undefined : command.watch?.(knox)
     const ended = await runUntilStopped(terminal, ending, () => command.run(knox))
+    if (typeof ended === 'number') return ended
+    await tell?.({ exit: ended ?? 'ok', error: undefined, result })
     return EXIT_CODES[ended ?? 'ok']
   } catch (error) {
     reporter?.pause()
-    reportError(error, rest.includes('--json'), terminal)
-    return exitCodeOf(error)
+    const own = failed?.(error)
+    const json = rest.includes('--json')
+    if (own === undefined || !(error instanceof KnoxError)) reportError(error, json, terminal)
+    if (own !== undefined) terminal.stdout(`${json ? JSON.stringify(own.value) : own.text}\n`)
+    await tell?.({ exit: error instanceof KnoxError ? error.code : 'failed', error, result })
+    return own?.code ?? exitCodeOf(error)
   }
 }

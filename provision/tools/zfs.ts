@@ -102,6 +102,20 @@ export const listInventory = (pool: string): Read<readonly Dataset[]> => ({
   failures: FAILURES,
 })
 
+/** When each dataset and snapshot below a pool was made, in seconds since 1970, by its name. */
+export const listCreations = (pool: string): Read<ReadonlyMap<string, number>> => ({
+  effect: 'read',
+  argv: ['zfs', 'list', '-Hp', '-r', '-t', 'filesystem,volume,snapshot', '-o', 'name,creation', pool],
+  parse: (stdout) =>
+    new Map(
+      stdout.split('\n').flatMap((line) => {
+        const [, name = '', creation = ''] = /^([^\t]+)\t([0-9]{1,12})$/.exec(line) ?? []
+        return name === '' ? [] : [[name, Number(creation)] as const]
+      }),
+    ),
+  failures: FAILURES,
+})
+
 /** Where a file system is mounted; undefined if it is not. */
 export const mountpointOf = (dataset: string): Read<string | undefined> => ({
   effect: 'read',
