@@ -125,7 +125,8 @@ const absolute = z
 
 const isWebAddress = (text: string): boolean => {
   const url = URL.canParse(text) ? new URL(text) : undefined
-  return url !== undefined && ['http:', 'https:'].includes(url.protocol) && url.hash === ''
+  const isPlain = url?.hash === '' && url.username === '' && url.password === ''
+  return isPlain && ['http:', 'https:'].includes(url.protocol)
 }
 
 /** Who hears of a run's end, and when silence is an alarm: docs/alerts.md. */
