@@ -174,8 +174,10 @@ describe('backup', () => {
   })
 
   test('an incremental carries changes, new datasets and renames, over two connections', async () => {
+    const proved = await newestSnapshot(world)
     await world.home(
-      'echo more > photos/three; rm photos/one; zfs create tank/new; zfs rename tank/photos tank/pictures; for n in $(seq 20); do zfs destroy -r tank/many$n; done',
+      'echo more > photos/three; rm photos/one; zfs create tank/new; zfs rename tank/photos tank/pictures; ' +
+        `for n in $(seq 20); do zfs release knox:knox tank/many$n@${proved}; zfs destroy -r tank/many$n; done`,
     )
     ended(await world.knox('snapshot'), 0)
     const preview = await world.knox('preview')
