@@ -90,7 +90,7 @@ const bench = async (world: World): Promise<void> => {
   ).trim()
   await open(world)
   await world.box(
-    `for d in $(zfs list -H -o name -r wd); do zfs rollback -r "$d@${before.replace('tank@', '')}"; done`,
+    `for d in $(zfs list -H -o name -r wd); do zfs release knox "$d@${after.replace('tank@', '')}"; zfs rollback -r "$d@${before.replace('tank@', '')}"; done`,
   )
   const bareSmall = await timed(() => bare(world, `-R -I ${before} ${after}`, '-u -F -d wd'))
   await close(world)
