@@ -19,6 +19,7 @@ const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   schedule: async () => (await import('./schedule.ts')).schedule,
   status: async () => (await import('./status.ts')).status,
   check: async () => (await import('./check.ts')).check,
+  doctor: async () => (await import('./doctor.ts')).doctor,
   verify: async () => (await import('./verify.ts')).verify,
   scrub: async () => (await import('./scrub.ts')).scrub,
   restore: async () => (await import('./restore.ts')).restore,
