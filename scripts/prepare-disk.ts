@@ -9,16 +9,21 @@ import {
   prepareDisk as prepare,
   releaseDisk,
 } from '../provision/runtime/prepare-disk.ts'
+import { boxScriptOf } from '../provision/image/overlay.ts'
+import { changeDisk, isPrepared, mustBeDetached } from '../provision/runtime/change-disk.ts'
 import { describeChoice, listDisks } from '../provision/runtime/list-disks.ts'
 import { measureLink, rememberLink } from '../provision/runtime/measure-link.ts'
+import { forgetReceipt } from '../provision/runtime/receipt.ts'
 import { withShell } from '../provision/runtime/shell.ts'
-import { prepareBox } from '../provision/runtime/target.ts'
-import { beginDisk, isUnfinished } from '../provision/runtime/unfinished-disk.ts'
+import { prepareBox, type Box } from '../provision/runtime/target.ts'
+import { beginDisk, finishDisk, isUnfinished } from '../provision/runtime/unfinished-disk.ts'
+import type { Runner } from '../provision/core/command.ts'
 import type { Config } from '../provision/core/config.ts'
 import { findConfig } from '../provision/system/config-file.ts'
 import { editConfig } from '../provision/system/edit-config.ts'
 import { runnerAt, type Place } from '../provision/system/runner.ts'
 import { withLock } from '../provision/system/lock.ts'
+import { boxScriptDisk, replaceBoxScript } from '../provision/tools/box-script.ts'
 import { readDisk, type Disk } from '../provision/tools/disk.ts'
 
 const HOW = 'which disk of the box? all that is on it will be lost'
@@ -48,15 +53,30 @@ const wordsOf = ({ name, serial, description }: Disk): readonly string[] => {
   return printed.length === 0 ? [name] : printed
 }
 
-/** Another disk than knox.yaml's is written into it, since every backup asks for it by name. */
-const remember = async (knox: Knox, disk: string): Promise<void> => {
+/** Another disk than the box's script or knox.yaml names: the script is told of it, and then knox.yaml. */
+const change = async (knox: Knox, box: Box, runner: Runner, config: Config): Promise<void> => {
+  const { disk } = config.box
+  await forgetReceipt(box.folder)
+  await changeDisk(box, runner, disk, await boxScriptOf(config.box), knox.emit)
   const path = await findConfig(knox.configPath)
   if (path === undefined) return
   await editConfig(path, (document) => document.setIn(['box', 'disk'], disk))
-  knox.emit({
-    type: 'note',
-    text: `${path} now names ${disk}; the box’s script must know it too: render or adopt again`,
-  })
+  knox.emit({ type: 'note', text: `${path} now names ${disk}` })
+}
+
+/** A disk that was prepared before: nothing is written to it, the box only gets to know it. */
+const useAgain = async (knox: Knox, box: Box, runner: Runner, config: Config, disk: Disk): Promise<void> => {
+  if (knox.dryRun) {
+    const commands = replaceBoxScript(await boxScriptOf(config.box)).map(({ argv }) => quoteAll(argv))
+    knox.result(commands.join('\n'), { disk, commands })
+    return
+  }
+  await knox.confirm(
+    `${describeDisk(disk)} has been prepared before, and stays as it is; shall the box use it from now on?`,
+  )
+  if (await isUnfinished(box.folder, disk)) await finishDisk(box.folder)
+  await change(knox, box, runner, config)
+  knox.result(`the box uses ${describeDisk(disk)} from now on`, { disk })
 }
 
 /** Exit: 0 prepared and locked, 4 in use, not empty or not confirmed, 12 wrong passphrase or key, 21 no such disk. */
@@ -85,6 +105,15 @@ export const prepareDisk = defineCommand({
       withShell(box, passphrase, knox.emit, async (runner, place) => {
         const found = await runner.read(readDisk(await chooseDisk(knox, known, place)))
         const config = { ...known, box: { ...known.box, disk: found.name } }
+        const named = [await runner.read(boxScriptDisk), known.box.disk]
+        const old = named.find((name) => name !== undefined && name !== found.name)
+        if (old !== undefined) {
+          await mustBeDetached(runner, old)
+          if (!knox.args.flag('erase') && (await isPrepared(runner, box.folder, found))) {
+            await useAgain(knox, box, runner, config, found)
+            return undefined
+          }
+        }
         const isOurs = await isUnfinished(box.folder, found)
         if (isOurs && found.inUse && !knox.dryRun) await releaseDisk(config, runner)
         const disk = isOurs ? await runner.read(readDisk(found.name)) : found
@@ -96,17 +125,19 @@ export const prepareDisk = defineCommand({
         checkDisk(disk, knox.args.flag('erase') || isOurs)
         const speed = knox.args.flag('speed')
         if (knox.dryRun) {
-          const commands = preparations(config, new Secret('disk key', ''), speed).map(({ change }) =>
-            quoteAll(change.argv),
-          )
+          const commands = [
+            ...preparations(config, new Secret('disk key', ''), speed).map((step) => step.change),
+            ...(old === undefined ? [] : replaceBoxScript(await boxScriptOf(config.box))),
+          ].map(({ argv }) => quoteAll(argv))
           knox.result(commands.join('\n'), { disk, commands })
           return undefined
         }
         const words = wordsOf(disk)
         await knox.confirmTyped(
-          `everything on ${describeDisk(disk)} will be lost; type ${words.join(' or ')} to go on:`,
+          `everything on ${describeDisk(disk)} will be lost${old === undefined ? '' : `, and the box will use it instead of ${old}`}; type ${words.join(' or ')} to go on:`,
           words,
         )
+        await forgetReceipt(box.folder)
         await beginDisk(box.folder, disk)
         await prepare(config, box.folder, runner, knox.emit, speed)
         const rate = await measureLink(place)
@@ -114,7 +145,7 @@ export const prepareDisk = defineCommand({
           await rememberLink(box.folder, rate)
           knox.emit({ type: 'note', text: `the box takes ${formatBytes(rate)}/s through ssh` })
         }
-        if (disk.name !== known.box.disk) await remember(knox, disk.name)
+        if (old !== undefined) await change(knox, box, runner, config)
         knox.result(`${describeDisk(disk)} is encrypted, holds the pool ${config.box.pool}, and is locked`, {
           disk,
         })

@@ -69,6 +69,11 @@ const deletions = z.strictObject({
   most: z.int().min(1).max(100).default(10),
 })
 
+const count = z.int().min(0).max(10_000).default(0)
+
+/** how many of the newest hours, days ... that have a snapshot keep one at home */
+const keep = z.strictObject({ hourly: count, daily: count, weekly: count, monthly: count, yearly: count })
+
 const home = z
   .strictObject({
     pool: named(NAMES.pool),
@@ -78,6 +83,7 @@ const home = z
     deletions: z
       .union([z.literal('never'), deletions], { error: 'is neither never nor {grace: DAYS, most: PERCENT}' })
       .prefault({}),
+    keep: keep.optional(),
     /** how often a run makes a broken connection anew: 5 take two and a half minutes */
     retries: z.int().min(0).max(100).default(5),
     /** keys and receipts; default ~/.config/knox/<box name>. It is written into ssh_config, where % $ \ and quotes mean more. */

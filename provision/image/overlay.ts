@@ -92,6 +92,10 @@ export const overlayFrom = (templates: Templates, box: BoxConfig, keys: BoxKeys)
   return files.sort((a, b) => (a.path < b.path ? -1 : 1))
 }
 
+/** The box's script alone, as the overlay has it. */
+export const boxScriptOf = async ({ name, disk, pool }: BoxConfig): Promise<string> =>
+  renderTemplate(await readTemplates(), 'knox-zfs-receive.sh', { name, disk, pool })
+
 /** overlayFrom knox's own templates. */
 export const overlayOf = async (box: BoxConfig, keys: BoxKeys): Promise<readonly OverlayFile[]> =>
   overlayFrom(await readTemplates(), box, keys)

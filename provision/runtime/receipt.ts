@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { readTextIfAny, writeFileAtomic } from '../system/files.ts'
@@ -81,6 +82,9 @@ export const receiptOf = (
 /** Keeps the receipt, atomically. */
 export const writeReceipt = (folder: string, receipt: Receipt): Promise<void> =>
   writeFileAtomic(pathOf(folder), `${JSON.stringify(receipt, null, 1)}\n`, { replace: true })
+
+/** Forgets it: to be called before the box gets a disk on which nothing of it can be true. */
+export const forgetReceipt = (folder: string): Promise<void> => rm(pathOf(folder), { force: true })
 
 /** The box as the receipt remembers it: each dataset with its newest snapshot, which is all that a plan needs. */
 export const rememberedDatasets = (receipt: Receipt | undefined): readonly Dataset[] =>

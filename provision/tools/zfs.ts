@@ -12,7 +12,7 @@ export interface Snapshot {
   readonly guid: string
   /** order within its dataset */
   readonly createtxg: bigint
-  /** true if a hold keeps it from being destroyed; told by the box only */
+  /** true if a hold keeps it from being destroyed */
   readonly held?: true
 }
 
@@ -48,7 +48,7 @@ export const FAILURES: readonly StderrRule[] = [
   },
 ]
 
-const INVENTORY_COLUMNS = 'name,type,guid,createtxg'
+const INVENTORY_COLUMNS = 'name,type,guid,createtxg,userrefs'
 
 const malformed = (line: string): KnoxError =>
   new KnoxError('verification', `an inventory line is not understood: ${JSON.stringify(line.slice(0, 200))}`)

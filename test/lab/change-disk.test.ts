@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { readFile, writeFile } from 'node:fs/promises'
+import { after, before, describe, test } from 'node:test'
+import { must, serveBox, startWorld, type World } from '../../provision/lab/world.ts'
+import { ended, lockedAgain, prepareDisk } from '../support/lab.ts'
+
+/** A box whose script names a disk that is not there: prepare-disk gives it the one that is, as root over ssh and csh. */
+
+let world: World
+
+const yaml = () => readFile(`${world.dir}/knox.yaml`, 'utf8')
+const nameDisk = async (name: string) => {
+  const text = (await yaml()).replace(/^ {2}disk: .*\n/m, '')
+  await writeFile(`${world.dir}/knox.yaml`, text.replace('box:\n', `box:\n  disk: ${name}\n`))
+}
+const onBox = async (line: string) => must(await world.box(line)).stdout.trim()
+
+before(async () => {
+  world = await startWorld({ diskMib: 256, tankMib: 256, box: 'bare' })
+  await nameDisk('da7')
+  must(await world.knox('keys', 'init', '--passphrase-file', `${world.dir}/passphrase`))
+  await serveBox(world)
+})
+after(() => world.stop())
+
+describe('another disk than knox.yaml’s', () => {
+  test('is shown in a dry run, with the new script’s installation', async () => {
+    const before = await onBox('cat /root/knox-zfs-receive.sh')
+    const output = await prepareDisk(world, '--disk', 'da0', '--dry-run')
+    ended(output, 0, /geli init .*\/dev\/da0[^]*\/root\/knox-zfs-receive\.sh [0-9a-f]{64}/)
+    assert.equal(await onBox('cat /root/knox-zfs-receive.sh'), before)
+    assert.match(await yaml(), /disk: da7/)
+  })
+
+  test('is prepared, told to the box and to knox.yaml, and the next backup opens it', async () => {
+    ended(
+      await prepareDisk(world, '--disk', 'da0', '--yes'),
+      0,
+      /the box’s script names da0, and says that it is locked/,
+    )
+    assert.match(await yaml(), /disk: da0/)
+    assert.equal(await onBox("grep '^disk=' /root/knox-zfs-receive.sh"), "disk='da0'")
+    assert.equal(await onBox('ls /root /var/run/knox-script.new 2>/dev/null | grep -c new || :'), '0')
+    await lockedAgain(world)
+    ended(await world.knox('snapback'), 0)
+    await lockedAgain(world)
+  })
+
+  test('is used again as it is if it was prepared before: no byte of it changes', async () => {
+    const sum = async () =>
+      createHash('sha256')
+        .update(await readFile(`${world.dir}/da0.img`))
+        .digest('hex')
+    const before = await sum()
+    await nameDisk('da7')
+    await onBox(`sed -i "s/^disk='da0'/disk='da7'/" /root/knox-zfs-receive.sh`)
+    ended(await prepareDisk(world, '--disk', 'da0', '--yes'), 0, /the box uses da0 /)
+    assert.equal(await sum(), before)
+    assert.equal(await onBox("grep '^disk=' /root/knox-zfs-receive.sh"), "disk='da0'")
+    assert.match(await yaml(), /disk: da0/)
+    // knox.yaml is right, the box's script alone is not
+    await onBox(`sed -i "s/^disk='da0'/disk='da7'/" /root/knox-zfs-receive.sh`)
+    ended(await prepareDisk(world, '--yes'), 0, /the box uses da0 /)
+    assert.equal(await sum(), before)
+    assert.equal(await onBox("grep '^disk=' /root/knox-zfs-receive.sh"), "disk='da0'")
+    // the receipt is forgotten, so the run looks at the disk, and finds all that it has
+    ended(await world.knox('backup'), 0)
+    await lockedAgain(world)
+  })
+})
