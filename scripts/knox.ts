@@ -20,6 +20,7 @@ const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   status: async () => (await import('./status.ts')).status,
   prune: async () => (await import('./prune.ts')).prune,
   check: async () => (await import('./check.ts')).check,
+  doctor: async () => (await import('./doctor.ts')).doctor,
   verify: async () => (await import('./verify.ts')).verify,
   scrub: async () => (await import('./scrub.ts')).scrub,
   restore: async () => (await import('./restore.ts')).restore,

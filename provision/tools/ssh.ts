@@ -17,9 +17,14 @@ const CONNECT_SECONDS = 20
 /**
  * The text of knox's ssh_config: how each login authenticates, and how a dead peer is noticed (60 s).
  * ControlPath none, IdentitiesOnly and IdentityAgent none: otherwise a shared connection or the agent's order of keys
- * could hand the disk's key to a root shell. No option that OpenSSH 6.6 clients do not know stands outside IgnoreUnknown.
+ * could hand the disk's key to a root shell. `knownHosts` is that file, by default the one in the folder. No option that OpenSSH 6.6 clients do not know stands outside IgnoreUnknown.
  */
-export const sshConfigText = (folder: string, boxName: string, logins: readonly Login[]): string => {
+export const sshConfigText = (
+  folder: string,
+  boxName: string,
+  logins: readonly Login[],
+  knownHosts = `${folder}/${KEY_FILES.knownHosts}`,
+): string => {
   const path = (file: string) => `"${folder}/${file}"`
   return [
     '# written by knox; changes are lost',
@@ -34,7 +39,7 @@ export const sshConfigText = (folder: string, boxName: string, logins: readonly 
     'Host *',
     '  User root',
     `  HostKeyAlias ${boxName}`,
-    `  UserKnownHostsFile ${path(KEY_FILES.knownHosts)}`,
+    `  UserKnownHostsFile "${knownHosts}"`,
     '  GlobalKnownHostsFile /dev/null',
     '  StrictHostKeyChecking yes',
     '  HostKeyAlgorithms ssh-ed25519',

@@ -23,6 +23,24 @@ export const poolNames: Read<readonly string[]> = {
   parse: (stdout) => stdout.split('\n').filter((line) => line !== ''),
 }
 
+export interface PoolSummary {
+  /** ONLINE, DEGRADED ... */
+  readonly health: string
+  /** per cent in use */
+  readonly capacity: number
+}
+
+/** How a pool of this machine is; 10.2 and later say the capacity as `12%`. */
+export const poolSummary = (pool: string): Read<PoolSummary> => ({
+  effect: 'read',
+  argv: ['zpool', 'list', '-H', '-o', 'health,capacity', pool],
+  failures: FAILURES,
+  parse: (stdout) => {
+    const [, health = 'unknown', capacity = 'NaN'] = /^(\S+)\t([0-9]+)%?$/m.exec(stdout) ?? []
+    return { health, capacity: Number(capacity) }
+  },
+})
+
 /** As a session imports it: nothing is mounted. */
 export const zpoolImport = (pool: string): Change => ({
   effect: 'change',
