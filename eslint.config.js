@@ -2,7 +2,7 @@ import tseslint from 'typescript-eslint'
 
 /** A folder imports only from itself and from those to its right. */
 const ORDER = [
-  ...['cli', 'lab', 'setup', 'image', 'rescue', 'runtime', 'keys', 'system'],
+  ...['cli', 'lab', 'setup', 'image', 'rescue', 'doctor', 'alerts', 'runtime', 'keys', 'system'],
   ...['nbd', 'geli', 'tools', 'core'],
 ]
 const APART = [

@@ -1,5 +1,6 @@
 import { defineCommand, type Command, type Knox } from '../provision/cli/command.ts'
 import { describePreview } from '../provision/cli/describe.ts'
+import { watchedAs } from '../provision/cli/watch.ts'
 import type { ExitName } from '../provision/core/errors.ts'
 import { formatBytes, formatDuration } from '../provision/core/sizes.ts'
 import { backup as runBackup } from '../provision/runtime/backup.ts'
@@ -46,5 +47,6 @@ export const backup = defineCommand({
   name: 'backup',
   summary: 'send what the box lacks, prove that it arrived and that the disk is locked again',
   options: BACKUP_OPTIONS,
+  watch: watchedAs('backup'),
   run: sendToBox,
 })

@@ -1,6 +1,7 @@
 import { defineCommand } from '../provision/cli/command.ts'
 import { KnoxError } from '../provision/core/errors.ts'
 import { formatBytes } from '../provision/core/sizes.ts'
+import { measurePlan } from '../provision/runtime/measure-plan.ts'
 import { measureDecrypt } from '../provision/rescue/measure-decrypt.ts'
 
 const GUEST_SECONDS = 5400
@@ -9,7 +10,10 @@ const GUEST_SECONDS = 5400
 export const bench = defineCommand({
   name: 'bench',
   summary: 'knox beside the bare zfs send, ssh and zfs receive, as ratios in one run',
-  options: { mib: { type: 'string', value: 'MIB', help: 'size of the first send (default 1024)' } },
+  options: {
+    idle: { type: 'boolean', help: 'only the run with nothing to send, beside syncoid' },
+    mib: { type: 'string', value: 'MIB', help: 'size of the first send (default 1024)' },
+  },
   run: async (knox) => {
     const { bundle, bundleOf } = await import('../provision/lab/bundle.ts')
     const { requireLab } = await import('../provision/lab/host.ts')
@@ -19,6 +23,11 @@ export const bench = defineCommand({
       `decrypting the disk (rescue): ${formatBytes(ours)}/s, openssl speed on one core ${formatBytes(openssl)}/s, ratio ${(ours / openssl).toFixed(2)}`,
       { decrypt: ours, openssl },
     )
+    const { seconds, memory } = measurePlan(100, 100)
+    knox.result(
+      `planning over 100 datasets and 10,000 snapshots: ${(seconds * 1000).toFixed(0)} ms, the whole process ${formatBytes(memory)}`,
+      { seconds, memory },
+    )
     await requireLab()
     const mib = knox.args.text('mib') ?? '1024'
     if (!/^[1-9][0-9]{0,4}$/.test(mib))
@@ -27,6 +36,7 @@ export const bench = defineCommand({
     const command = [
       'env',
       `KNOX_BENCH_MIB=${mib}`,
+      `KNOX_BENCH_IDLE=${knox.args.flag('idle') ? '1' : '0'}`,
       'node',
       '--no-deprecation',
       bundleOf('provision/lab/measure.ts'),

@@ -18,6 +18,8 @@ const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   snapback: async () => (await import('./snapback.ts')).snapback,
   schedule: async () => (await import('./schedule.ts')).schedule,
   status: async () => (await import('./status.ts')).status,
+  prune: async () => (await import('./prune.ts')).prune,
+  check: async () => (await import('./check.ts')).check,
   verify: async () => (await import('./verify.ts')).verify,
   scrub: async () => (await import('./scrub.ts')).scrub,
   restore: async () => (await import('./restore.ts')).restore,

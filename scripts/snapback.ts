@@ -1,4 +1,5 @@
 import { defineCommand } from '../provision/cli/command.ts'
+import { watchedAs } from '../provision/cli/watch.ts'
 import { BACKUP_OPTIONS, sendToBox } from './backup.ts'
 import { snapshotHome } from './snapshot.ts'
 
@@ -6,6 +7,7 @@ export const snapback = defineCommand({
   name: 'snapback',
   summary: 'snapshot, then backup: the line for cron',
   options: BACKUP_OPTIONS,
+  watch: watchedAs('snapback'),
   run: async (knox) => {
     await snapshotHome(knox)
     return sendToBox(knox)

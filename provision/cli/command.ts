@@ -66,7 +66,27 @@ export interface Command {
   readonly positionals?: string
   readonly options?: Readonly<Record<string, OptionSpec>>
   readonly details?: string
-  readonly run: (knox: Knox) => Promise<ExitName | undefined>
+  /** the name of its exit code, or a number of a verb that has codes of its own; undefined is `ok` */
+  readonly run: (knox: Knox) => Promise<ExitName | number | undefined>
+  /** for a verb with exit codes of its own: its result and code for whatever was thrown, wrong words included */
+  readonly failed?: (error: unknown) => Failure
+  /** hears that a run begins, and by what it returns how it ended, whatever the end; must not throw */
+  readonly watch?: (knox: Knox) => (ended: Ended) => Promise<void>
+}
+
+export interface Failure {
+  readonly text: string
+  readonly value: unknown
+  readonly code: number
+}
+
+/** How a run ended. */
+export interface Ended {
+  readonly exit: ExitName
+  /** what was thrown, if something was */
+  readonly error: unknown
+  /** the last value that the verb gave as its result */
+  readonly result: unknown
 }
 
 /** Gives a verb its type; a verb is one file in scripts/ that exports one of these. */

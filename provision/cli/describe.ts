@@ -72,6 +72,15 @@ const describeScrub = ({ scrub }: Status): readonly string[] => {
   ]
 }
 
+const describeLastRun = ({ lastRun }: Status): readonly string[] => {
+  if (lastRun === undefined || lastRun.exit === 'ok') return []
+  const { verb, ended, code, message, hints } = lastRun
+  return [
+    `the last ${verb} FAILED at ${ended} (exit ${code}): ${printable(message)}`,
+    ...hints.map((hint) => `  ${printable(hint)}`),
+  ]
+}
+
 /** How home and box stand. */
 export const describeStatus = (status: Status): string => {
   const { box, provedAt, age, used, available, datasets } = status
@@ -86,6 +95,7 @@ export const describeStatus = (status: Status): string => {
       : [`its pool: ${formatBytes(used)} used, ${formatBytes(available)} free`]),
     ...describeVerify(status),
     ...describeScrub(status),
+    ...describeLastRun(status),
     '',
     ...datasets.map(
       ({ dataset, state, home, box: onBox }) =>

@@ -1,4 +1,4 @@
-import { KnoxError, type ExitName } from '../core/errors.ts'
+import { KnoxError } from '../core/errors.ts'
 import type { Question } from '../core/owner.ts'
 import type { Secret } from '../core/secret.ts'
 import { loadConfig } from '../system/config-file.ts'
@@ -99,12 +99,14 @@ export const knoxFor = (command: Command, words: readonly string[], run: Run): K
     run: async ([name = '', ...more]) => {
       const other = await run.find(name)
       if (other === undefined) throw new KnoxError('usage', `there is no verb ${JSON.stringify(name)}`)
-      const ended: ExitName =
-        (await other.run(knoxFor(other, [...more, ...taken(other, handedOn(values))], run))) ?? 'ok'
-      if (ended !== 'ok')
-        throw new KnoxError(ended, `knox ${name} did not do all of it`, [
-          `see above; then again: knox ${command.name}`,
-        ])
+      const words = [...more, ...taken(other, handedOn(values))]
+      const ended = (await other.run(knoxFor(other, words, run))) ?? 'ok'
+      if (ended !== 'ok' && ended !== 0)
+        throw new KnoxError(
+          typeof ended === 'number' ? 'failed' : ended,
+          `knox ${name} did not do all of it`,
+          [`see above; then again: knox ${command.name}`],
+        )
     },
     signal: ending.asked.signal,
     whenStopped: (hints) => {

@@ -1,38 +1,11 @@
 import { KnoxError, exitCodeOf, EXIT_CODES, messageOf } from '../core/errors.ts'
 import { printable } from '../core/names.ts'
 import { stopProcesses } from '../system/process.ts'
-import { helpOf, parseWords, type Command } from './command.ts'
+import { helpOf, parseWords, type Command, type Ended, type Failure, type Knox } from './command.ts'
 import { knoxFor, type Ending } from './knox.ts'
+import { exitCodeTable } from './meanings.ts'
 import { reporterFor, type Reporter } from './reporter.ts'
 import type { Terminal } from './terminal.ts'
-
-const MEANINGS: Record<keyof typeof EXIT_CODES, string> = {
-  ok: 'done, and proved where there is something to prove',
-  failed: 'a command failed in a way knox does not know, or a bug in knox',
-  usage: 'the command line is wrong',
-  config: 'knox.yaml or a file it needs is missing or wrong',
-  refused: 'needs a confirmation (--yes, --force) that was not given',
-  partial: 'some datasets arrived, others did not',
-  unreachable: 'the box does not answer at any of its addresses',
-  busy: 'another run, here or on the box, is under way',
-  'key-rejected': 'the disk key, a certificate or a passphrase is not accepted',
-  diverged: 'no common snapshot, or home and box have gone different ways',
-  verification: 'what the box lists is not what was sent',
-  platform: 'a program or platform that is needed is missing',
-  'send-failed': 'zfs send failed at home',
-  'receive-failed': 'zfs receive failed on the box',
-  'no-space': 'the box has no room for it',
-  'connection-lost': 'the connection to the box broke',
-  'left-unlocked': 'the box could not lock its disk: look at it now',
-  disk: 'the box’s disk is missing or does not answer, or its pool cannot be imported',
-  interrupted: 'stopped by the owner',
-}
-
-/** The exit code table, as `--help` prints it. */
-export const exitCodeTable = (): string =>
-  Object.entries(EXIT_CODES)
-    .map(([name, code]) => `  ${code.toString().padStart(3)}  ${MEANINGS[name as keyof typeof MEANINGS]}`)
-    .join('\n')
 
 const overview = (commands: readonly Command[]): string =>
   [
@@ -108,6 +81,9 @@ export const main = async (
 ): Promise<number> => {
   const [verb, ...rest] = words
   let reporter: Reporter | undefined
+  let tell: ((ended: Ended) => Promise<void>) | undefined
+  let failed: ((error: unknown) => Failure) | undefined
+  let result: unknown
   try {
     if (verb === undefined || verb === '--help' || verb === '-h' || verb === 'help') {
       terminal.stdout(`${overview(commands)}\n`)
@@ -120,18 +96,33 @@ export const main = async (
       terminal.stdout(`${helpOf(command)}\n`)
       return EXIT_CODES.ok
     }
+    failed = command.failed
     const ending = { asked: new AbortController(), hints: [STOPPED_HINT] }
     const { values } = parseWords(command, rest)
     reporter = reporterFor(
       { json: values.flag('json'), verbose: values.flag('verbose'), terminal: terminal.interactive },
       terminal.stderr,
     )
-    const knox = knoxFor(command, rest, { terminal, reporter, ending, find, passphrases: new Map() })
+    const plain = knoxFor(command, rest, { terminal, reporter, ending, find, passphrases: new Map() })
+    const knox: Knox = {
+      ...plain,
+      result: (text, value) => {
+        result = value
+        plain.result(text, value)
+      },
+    }
+    tell = knox.dryRun ? undefined : command.watch?.(knox)
     const ended = await runUntilStopped(terminal, ending, () => command.run(knox))
+    if (typeof ended === 'number') return ended
+    await tell?.({ exit: ended ?? 'ok', error: undefined, result })
     return EXIT_CODES[ended ?? 'ok']
   } catch (error) {
     reporter?.pause()
-    reportError(error, rest.includes('--json'), terminal)
-    return exitCodeOf(error)
+    const own = failed?.(error)
+    const json = rest.includes('--json')
+    if (own === undefined || !(error instanceof KnoxError)) reportError(error, json, terminal)
+    if (own !== undefined) terminal.stdout(`${json ? JSON.stringify(own.value) : own.text}\n`)
+    await tell?.({ exit: error instanceof KnoxError ? error.code : 'failed', error, result })
+    return own?.code ?? exitCodeOf(error)
   }
 }

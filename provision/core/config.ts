@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { NAMES, parseAddress, type NameRule } from './names.ts'
+import { parseDuration } from './sizes.ts'
 
 /** The schema of knox.yaml: unknown keys are refused, every default stands here. */
 
@@ -68,6 +69,11 @@ const deletions = z.strictObject({
   most: z.int().min(1).max(100).default(10),
 })
 
+const count = z.int().min(0).max(10_000).default(0)
+
+/** how many of the newest hours, days ... that have a snapshot keep one at home */
+const keep = z.strictObject({ hourly: count, daily: count, weekly: count, monthly: count, yearly: count })
+
 const home = z
   .strictObject({
     pool: named(NAMES.pool),
@@ -77,6 +83,7 @@ const home = z
     deletions: z
       .union([z.literal('never'), deletions], { error: 'is neither never nor {grace: DAYS, most: PERCENT}' })
       .prefault({}),
+    keep: keep.optional(),
     /** how often a run makes a broken connection anew: 5 take two and a half minutes */
     retries: z.int().min(0).max(100).default(5),
     /** keys and receipts; default ~/.config/knox/<box name>. It is written into ssh_config, where % $ \ and quotes mean more. */
@@ -105,10 +112,50 @@ const image = z.strictObject({
   builder: z.string().max(300).optional(),
 })
 
+const duration = z
+  .string()
+  .refine((text) => parseDuration(text) !== undefined, { error: 'is not a time such as 36h or 2d' })
+  .transform((text) => parseDuration(text) ?? 0)
+
+/** absolute, and nothing in it that could break a line */
+const absolute = z
+  .string()
+  .max(1000)
+  .regex(/^\/[^\p{Cc}]+$/u, { error: 'is not an absolute path' })
+
+const isWebAddress = (text: string): boolean => {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const isPlain = url?.hash === '' && url.username === '' && url.password === ''
+  return isPlain && ['http:', 'https:'].includes(url.protocol)
+}
+
+/** Who hears of a run's end, and when silence is an alarm: docs/alerts.md. */
+export const alertsSchema = z.strictObject({
+  /** seconds after which a last proof is too old, for knox check */
+  'max-age': duration.prefault('2d'),
+  /** a healthcheck's address; /start and /fail are appended */
+  ping: z.string().max(1000).refine(isWebAddress, { error: 'is not an http or https address' }).optional(),
+  /** a program that hears of a failed run, or with `on: always` of every run */
+  command: absolute.optional(),
+  on: z.enum(['failure', 'always']).default('failure'),
+  /** one mail address, or a user of this machine */
+  mail: z
+    .string()
+    .regex(/^[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,63}(?:@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)?$/, {
+      error: 'is not one plain mail address',
+    })
+    .optional(),
+  /** node_exporter reads files of this ending only */
+  metrics: absolute.refine((path) => path.endsWith('.prom'), { error: 'does not end in .prom' }).optional(),
+})
+
+export type Alerts = z.infer<typeof alertsSchema>
+
 export const configSchema = z.strictObject({
   box,
   home,
   image: image.prefault({}),
+  alerts: alertsSchema.prefault({}),
 })
 
 export type Config = z.infer<typeof configSchema>

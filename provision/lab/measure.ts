@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { formatBytes } from '../core/sizes.ts'
 import { run } from '../system/process.ts'
 import { bundleOf } from './bundle.ts'
+import { DATASETS as DATASETS_IDLE, measureIdle, SNAPSHOTS } from './measure-idle.ts'
 import { must, startWorld, type World } from './world.ts'
 
 /**
@@ -14,6 +15,7 @@ const write = (text: string) => void process.stdout.write(`${text}\n`)
 
 const MIB = Number(process.env['KNOX_BENCH_MIB'] ?? '1024')
 const DATASETS = 50
+const ONLY_IDLE = process.env['KNOX_BENCH_IDLE'] === '1'
 
 const timed = async (work: () => Promise<unknown>): Promise<number> => {
   const started = performance.now()
@@ -49,13 +51,17 @@ const report = (what: string, knoxSeconds: number, bareSeconds: number): void =>
     `${what}: knox ${knoxSeconds.toFixed(1)} s, bare pipe ${bareSeconds.toFixed(1)} s, ratio ${(knoxSeconds / bareSeconds).toFixed(2)}`,
   )
 
-const bench = async (world: World): Promise<void> => {
+/** The disk, and a copy of knox-shell's key without its passphrase, to look at the box from outside of knox. */
+const prepare = async (world: World): Promise<void> => {
   must(await world.knox('prepare-disk', '--yes', '--passphrase-file', `${world.dir}/passphrase`))
   await world.home(
     `ssh-keygen -q -p -P "$(cat ${world.dir}/passphrase)" -N '' -f ${world.dir}/keys/knox-shell`,
   )
   await world.home(`cp -p ${world.dir}/keys/knox-shell ${world.dir}/shell`)
+}
 
+const bench = async (world: World): Promise<void> => {
+  await prepare(world)
   write(`first send of ${MIB} MiB that do not compress`)
   await world.home(`zfs create tank/data; dd if=/dev/urandom of=data/file bs=1M count=${MIB} 2>/dev/null`)
   must(await world.knox('snapshot'))
@@ -84,7 +90,7 @@ const bench = async (world: World): Promise<void> => {
   ).trim()
   await open(world)
   await world.box(
-    `for d in $(zfs list -H -o name -r wd); do zfs rollback -r "$d@${before.replace('tank@', '')}"; done`,
+    `for d in $(zfs list -H -o name -r wd); do zfs release knox "$d@${after.replace('tank@', '')}"; zfs rollback -r "$d@${before.replace('tank@', '')}"; done`,
   )
   const bareSmall = await timed(() => bare(world, `-R -I ${before} ${after}`, '-u -F -d wd'))
   await close(world)
@@ -98,9 +104,28 @@ const bench = async (world: World): Promise<void> => {
   )
 }
 
+const idle = async (world: World): Promise<void> => {
+  write(`\nnothing changed in ${DATASETS_IDLE} datasets with ${DATASETS_IDLE * SNAPSHOTS} snapshots`)
+  const { knox: ours, syncoid } = await measureIdle(
+    world,
+    () => open(world),
+    () => close(world),
+  )
+  for (const [name, { seconds, home, box }] of [
+    ['knox backup --prove', ours],
+    ['syncoid -r --no-sync-snap', syncoid],
+  ] as const) {
+    const started = Object.entries(home).map(([program, count]) => `${count} ${program}`)
+    write(`${name}: ${seconds.toFixed(1)} s; at home ${started.join(', ')}; on the box ${box} zfs and zpool`)
+  }
+  write(`ratio of the times: ${(ours.seconds / syncoid.seconds).toFixed(3)}`)
+}
+
 const world = await startWorld({ diskMib: MIB * 2 + 512, tankMib: MIB + 512 })
 try {
-  await bench(world)
+  if (!ONLY_IDLE) await bench(world)
+  else await prepare(world)
+  await idle(world)
 } catch (error) {
   write(String(error))
   process.exitCode = 1

@@ -15,6 +15,7 @@ import {
   type World,
 } from './deletions.ts'
 import { destroyOnBox } from './destroy-on-box.ts'
+import { holdAtHome } from './home-holds.ts'
 import { included, planBackup, unmetGoals, type Plan, type Problem } from './plan.ts'
 import {
   readReceipt,
@@ -136,6 +137,7 @@ const sessionWork = async (
   const receipt = receiptOf(config.box.name, home[0]?.guid, thin.after, new Date())
   await writeReceipt(target.folder, receipt)
   if (thin.state !== remembered) await writeDeletionState(target.folder, thin.state)
+  await holdAtHome(config, home, plan.goals, emit)
   emit({
     type: 'done',
     title: `proved: ${plan.goals.length} datasets are on the box, and its disk is locked`,

@@ -2,6 +2,7 @@ import type { Config } from '../core/config.ts'
 import type { Emit } from '../core/events.ts'
 import { homeFolder } from '../system/config-file.ts'
 import { readHome } from './backup.ts'
+import { readLastRun, type LastRun } from './last-run.ts'
 import { readReceipt, receiptAge } from './receipt.ts'
 import { readScrubState, type ScrubState } from './scrub.ts'
 import { readVerifyState, type VerifyState } from './verify-state.ts'
@@ -12,6 +13,8 @@ export interface DatasetStatus {
   /** newest snapshot at home, and newest on the box at the last proof */
   readonly home: string | undefined
   readonly box: string | undefined
+  /** oldest snapshot at home that is newer than all that the box had of it */
+  readonly lacks: string | undefined
   readonly state: 'proved' | 'behind' | 'not-on-box' | 'no-snapshot' | 'box-only'
 }
 
@@ -26,6 +29,8 @@ export interface Status {
   readonly datasets: readonly DatasetStatus[]
   readonly verify: VerifyState | undefined
   readonly scrub: ScrubState | undefined
+  /** how the last backup or snapback ended */
+  readonly lastRun: LastRun | undefined
 }
 
 /** How home and box stand by the last proof; neither the box nor the key is touched. */
@@ -46,7 +51,10 @@ export const status = async (config: Config, emit: Emit, now: Date): Promise<Sta
           : theirs.guid === ours.guid
             ? 'proved'
             : 'behind'
-    return { dataset: name, snapshots: snapshots.length, home: ours?.name, box: theirs?.name, state }
+    // -1 where the box has none of them
+    const common = snapshots.findLastIndex(({ guid }) => guid === theirs?.guid)
+    const lacks = snapshots[common + 1]?.name
+    return { dataset: name, snapshots: snapshots.length, home: ours?.name, box: theirs?.name, lacks, state }
   })
   const known = new Set(home.map(({ name }) => boxName(name)))
   const boxOnly = (receipt?.datasets ?? [])
@@ -56,6 +64,7 @@ export const status = async (config: Config, emit: Emit, now: Date): Promise<Sta
       snapshots,
       home: undefined,
       box: newest?.name,
+      lacks: undefined,
       state: 'box-only',
     }))
   return {
@@ -67,5 +76,6 @@ export const status = async (config: Config, emit: Emit, now: Date): Promise<Sta
     datasets: [...datasets, ...boxOnly],
     verify: await readVerifyState(folder),
     scrub: await readScrubState(folder),
+    lastRun: await readLastRun(folder),
   }
 }

@@ -143,6 +143,8 @@ export interface RunOptions {
   readonly evenWhenStopped?: boolean
   /** seconds until the process is killed; its exit code is then null */
   readonly timeout?: number
+  /** more variables for its environment */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 /** Runs one command to its end and keeps what it prints. Never throws for a failing command. */
@@ -152,7 +154,7 @@ export const run = async (argv: readonly string[], options: RunOptions = {}): Pr
   const input = options.stdin instanceof Secret ? options.stdin.reveal() : Buffer.from(options.stdin ?? '')
   // zx joins what it reads as text, which breaks a letter of several bytes at the edge of two chunks
   const store = { stdout: [] as Buffer[], stderr: [] as Buffer[], stdall: [] }
-  const command = shell({ input, env: environment(), store })`${argv}`
+  const command = shell({ input, env: { ...environment(), ...options.env }, store })`${argv}`
   const expire = () => {
     const { child } = command
     child?.kill('SIGKILL')

@@ -12,7 +12,7 @@ export interface Snapshot {
   readonly guid: string
   /** order within its dataset */
   readonly createtxg: bigint
-  /** true if a hold keeps it from being destroyed; told by the box only */
+  /** true if a hold keeps it from being destroyed */
   readonly held?: true
 }
 
@@ -48,7 +48,7 @@ export const FAILURES: readonly StderrRule[] = [
   },
 ]
 
-const INVENTORY_COLUMNS = 'name,type,guid,createtxg'
+const INVENTORY_COLUMNS = 'name,type,guid,createtxg,userrefs'
 
 const malformed = (line: string): KnoxError =>
   new KnoxError('verification', `an inventory line is not understood: ${JSON.stringify(line.slice(0, 200))}`)
@@ -99,6 +99,20 @@ export const listInventory = (pool: string): Read<readonly Dataset[]> => ({
   effect: 'read',
   argv: ['zfs', 'list', '-Hp', '-r', '-t', 'filesystem,volume,snapshot', '-o', INVENTORY_COLUMNS, pool],
   parse: (stdout) => parseInventory(stdout.split('\n').filter((line) => line !== '')),
+  failures: FAILURES,
+})
+
+/** When each dataset and snapshot below a pool was made, in seconds since 1970, by its name. */
+export const listCreations = (pool: string): Read<ReadonlyMap<string, number>> => ({
+  effect: 'read',
+  argv: ['zfs', 'list', '-Hp', '-r', '-t', 'filesystem,volume,snapshot', '-o', 'name,creation', pool],
+  parse: (stdout) =>
+    new Map(
+      stdout.split('\n').flatMap((line) => {
+        const [, name = '', creation = ''] = /^([^\t]+)\t([0-9]{1,12})$/.exec(line) ?? []
+        return name === '' ? [] : [[name, Number(creation)] as const]
+      }),
+    ),
   failures: FAILURES,
 })
 

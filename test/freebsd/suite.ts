@@ -3,7 +3,15 @@ import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { startRemoteWorld, type RemoteBox } from '../../provision/lab/remote-world.ts'
 import type { World } from '../../provision/lab/world.ts'
-import { ended, lockedAgain, lockedInTime, newestSnapshot, prepareDisk, provedAt } from '../support/lab.ts'
+import {
+  ended,
+  lockedAgain,
+  lockedInTime,
+  newestSnapshot,
+  passGrace,
+  prepareDisk,
+  provedAt,
+} from '../support/lab.ts'
 
 /** The end-to-end suite against a real FreeBSD; `npm run test:freebsd` runs it in a guest of the lab. */
 
@@ -144,6 +152,63 @@ describe('a FreeBSD box', () => {
       await world.home('zfs get -H -o value canmount,readonly tank/again'),
       await world.home('zfs get -H -o value canmount,readonly tank/pictures'),
     )
+  })
+
+  const opened = async (...lines: readonly string[]): Promise<string> => {
+    const key = (
+      await world.home(`od -An -v -to1 ${world.dir}/keys/geli.key | tr -d '\\n' | sed 's/ /\\\\/g'`)
+    ).trim()
+    const { stdout } = await world.box(
+      [
+        `printf '${key}' | geli attach -p -k - ${remote.disk}`,
+        'zpool import -f -N -o cachefile=none wd',
+        ...lines,
+        `zpool export wd; geli detach ${remote.disk}`,
+      ].join('\n'),
+    )
+    return stdout
+  }
+
+  test('the box holds anchors; what is gone at home goes after the grace', async () => {
+    const [old = '', middle = ''] = (
+      await world.home('zfs list -H -d 1 -t snapshot -o name -s createtxg tank/pictures')
+    )
+      .trim()
+      .split('\n')
+      .map((name) => name.replace(/.*@/, ''))
+    await world.home(`zfs destroy tank/pictures@${middle}; zfs destroy tank/pictures@${old}`)
+    ended(await world.knox('backup', '--prove'), 0)
+    await passGrace(world)
+    ended(await world.knox('backup', '--prove', '--json'), 0, /"destroyed":1[,}]/)
+    const said = await opened(
+      'zfs list -H -r -t snapshot -o name,userrefs -s createtxg wd/pictures',
+      'zfs get -H -s local -o property,value knox:destroyed wd',
+      'zfs get -H -r -s local -t snapshot -o name,value knox:anchor wd/pictures',
+    )
+    const newest = await newestSnapshot(world)
+    // the first of the day is an anchor, although home has it no longer
+    assert.match(said, new RegExp(`^wd/pictures@${old}\t1$`, 'm'))
+    assert.ok(!said.includes(middle), said)
+    assert.match(said, new RegExp(`^wd/pictures@${newest}\t1$`, 'm'))
+    assert.match(said, /^knox:destroyed\t[0-9]{8}:1:20$/m)
+    assert.match(said, new RegExp(`^wd/pictures@${old}\t[0-9]{8}$`, 'm'))
+    assert.match(said, new RegExp(`^wd/pictures@${newest}\tnewest$`, 'm'))
+    await lockedAgain(world)
+  })
+
+  test('contents are compared, the disk is read whole, a restore is tried', async () => {
+    await world.home('printf x > "pictures/$(printf "new\\nline \\303\\274")"')
+    ended(await world.knox('snapback'), 0)
+    ended(await world.knox('verify', '--budget', '100M'), 0, /every file was compared of: .*tank\/pictures/)
+    await lockedAgain(world)
+    ended(await world.knox('scrub', '--for', '20m'), 0, /all of it is well/)
+    await lockedAgain(world)
+    ended(
+      await world.knox('restore', '--drill', '--passphrase-file', `${world.dir}/passphrase`),
+      0,
+      /came back as home has them/,
+    )
+    await lockedAgain(world)
   })
 
   test('hostile words get nothing', async () => {

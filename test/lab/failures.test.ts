@@ -238,7 +238,9 @@ describe('a run that fails', () => {
     const old = await newestSnapshot(world)
     await world.home('echo later > new/later')
     ended(await world.knox('snapback'), 0)
-    await world.home(`zfs rollback -r tank/new@${old}; echo otherwise > new/later`)
+    await world.home(
+      `zfs release knox:knox tank/new@${await newestSnapshot(world)}; zfs rollback -r tank/new@${old}; echo otherwise > new/later`,
+    )
     const output = await world.knox('snapback')
     ended(output, 5, /tank\/new and wd\/new on the box have gone different ways/)
     assert.match(output.stderr, /newest at home @.*newest on the box @.*the box has 1 of its own, home 1/)

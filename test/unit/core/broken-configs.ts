@@ -140,6 +140,61 @@ export const BROKEN: readonly Case[] = [
     /^knox\.yaml:5:11: home\.folder: /,
   ],
   [
+    'a ping that is no web address',
+    `${box}${home}alerts:\n  ping: file:///etc/passwd\n`,
+    /^knox\.yaml:6:\d+: alerts\.ping: is not an http or https address/,
+  ],
+  [
+    'a ping with a password',
+    `${box}${home}alerts:\n  ping: https://me:pw@a.b/\n`,
+    /^knox\.yaml:6:\d+: alerts\.ping: is not an http or https address/,
+  ],
+  [
+    'a hook that is no absolute path',
+    `${box}${home}alerts:\n  command: hook.sh\n`,
+    /^knox\.yaml:6:\d+: alerts\.command: is not an absolute path/,
+  ],
+  [
+    'a hook with words',
+    `${box}${home}alerts:\n  command: [/bin/sh, -c]\n`,
+    /^knox\.yaml:6:\d+: alerts\.command: expected string/,
+  ],
+  [
+    'a mail address with a header',
+    `${box}${home}alerts:\n  mail: "a@b.c\\nBcc: x@y.z"\n`,
+    /^knox\.yaml:6:\d+: alerts\.mail: is not one plain mail address/,
+  ],
+  [
+    'two mail addresses',
+    `${box}${home}alerts:\n  mail: "a@b.c, d@e.f"\n`,
+    /^knox\.yaml:6:\d+: alerts\.mail: is not one plain mail address/,
+  ],
+  [
+    'a mail address that is an option',
+    `${box}${home}alerts:\n  mail: -f@b.c\n`,
+    /^knox\.yaml:6:\d+: alerts\.mail: is not one plain mail address/,
+  ],
+  [
+    'metrics that nobody would read',
+    `${box}${home}alerts:\n  metrics: /var/db/knox.txt\n`,
+    /^knox\.yaml:6:\d+: alerts\.metrics: does not end in \.prom/,
+  ],
+  [
+    'an age without a unit',
+    `${box}${home}alerts:\n  max-age: 2\n`,
+    /^knox\.yaml:6:\d+: alerts\.max-age: expected string/,
+  ],
+  [
+    'an age that is none',
+    `${box}${home}alerts:\n  max-age: 2 days\n`,
+    /^knox\.yaml:6:\d+: alerts\.max-age: is not a time such as 36h or 2d/,
+  ],
+  [
+    'an alert that knox does not know',
+    `${box}${home}alerts:\n  sms: 123\n`,
+    /^knox\.yaml:6:\d+: alerts\.sms: is not a key knox knows/,
+  ],
+  [
     'an image size without a unit',
     `${box}${home}image:\n  size: "3900"\n`,
     /^knox\.yaml:6:9: image\.size: is not a size such as 3900mb$/,

@@ -116,8 +116,9 @@ describe('a knox.yaml that is right', () => {
         disk: 'da0',
         pool: 'wd',
       },
-      home: { pool: 'wd', exclude: [], retries: 5 },
+      home: { pool: 'wd', exclude: [], deletions: { grace: 30, most: 10 }, retries: 5 },
       image: { size: '3900mb' },
+      alerts: { 'max-age': 172_800, on: 'failure' },
     })
   })
 
@@ -136,6 +137,19 @@ describe('a knox.yaml that is right', () => {
     const shown = [...text.matchAll(/^ {2}# (\w+): (\S+)/gm)].filter(([, key = '']) => key in values)
     assert.ok(shown.length > 8)
     for (const [, key = '', value] of shown) assert.equal(String(values[key]), value, key)
+  })
+
+  test('alerts of every kind are taken', () => {
+    const text = `${box}${home}alerts:\n  max-age: 36h\n  ping: https://hc-ping.com/1-2-3?x=1\n  command: /opt/my hook\n  on: always\n  mail: me+knox@example.net\n  metrics: /var/db/knox.prom\n`
+    assert.deepEqual(parseConfig(text, 'f').alerts, {
+      'max-age': 129_600,
+      ping: 'https://hc-ping.com/1-2-3?x=1',
+      command: '/opt/my hook',
+      on: 'always',
+      mail: 'me+knox@example.net',
+      metrics: '/var/db/knox.prom',
+    })
+    assert.equal(parseConfig(`${box}${home}alerts: {mail: root}\n`, 'f').alerts.mail, 'root')
   })
 
   test('a dataset with blanks can be excluded', () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { format, inspect } from 'node:util'
 import fc from 'fast-check'
-import { exitCodeTable } from '../../../provision/cli/main.ts'
+import { exitCodeTable } from '../../../provision/cli/meanings.ts'
 import {
   EXIT_CODES,
   exitCodeOf,

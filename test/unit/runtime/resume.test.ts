@@ -18,7 +18,7 @@ const callsOf = async (home: StubHome, pattern: RegExp) =>
 
 describe('an interrupted stream', () => {
   const LIST = ['hear list', 'say bk|pool|77|1000|2000']
-  const BROKEN = ['say bk|filesystem|90|1|1-a-b-c', 'say bk@a|snapshot|1|1', 'say end']
+  const BROKEN = ['say bk|filesystem|90|1|-|1-a-b-c', 'say bk@a|snapshot|1|1', 'say end']
   const POINT = 'resume token contents:\n\ttoguid = 0x2\n\ttoname = wd@b\nfull\twd@b\t400\nsize\t400\n'
 
   test('goes on where it stopped, by the token that the box lists', async (t) => {
@@ -54,7 +54,7 @@ describe('an interrupted stream', () => {
   test('whose token is no token is not believed', async (t) => {
     const home = await homeBehind(t)
     for (const token of ['-t', '1-a-b', '1-a-b-c;id', '--help', `1-a-b-${'c'.repeat(20_000)}`]) {
-      await home.box([HELLO, ...UNLOCK, ...LIST, `say bk|filesystem|90|1|${token}`, 'say end', 'drain'])
+      await home.box([HELLO, ...UNLOCK, ...LIST, `say bk|filesystem|90|1|-|${token}`, 'say end', 'drain'])
       await assert.rejects(run(home), knoxError('verification', /not understood/), token)
     }
     assert.deepEqual(await callsOf(home, /^zfs send/), [])
