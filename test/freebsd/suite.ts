@@ -171,28 +171,28 @@ describe('a FreeBSD box', () => {
 
   test('the box holds anchors; what is gone at home goes after the grace', async () => {
     const [old = '', middle = ''] = (
-      await world.home('zfs list -H -d 1 -t snapshot -o name -s createtxg tank/pictures')
+      await world.home('zfs list -H -d 1 -t snapshot -o name -s createtxg "tank/old letters"')
     )
       .trim()
       .split('\n')
       .map((name) => name.replace(/.*@/, ''))
-    await world.home(`zfs destroy tank/pictures@${middle}; zfs destroy tank/pictures@${old}`)
+    await world.home(`zfs destroy "tank/old letters@${middle}"; zfs destroy "tank/old letters@${old}"`)
     ended(await world.knox('backup', '--prove'), 0)
     await passGrace(world)
     ended(await world.knox('backup', '--prove', '--json'), 0, /"destroyed":1[,}]/)
     const said = await opened(
-      'zfs list -H -r -t snapshot -o name,userrefs -s createtxg wd/pictures',
+      'zfs list -H -r -t snapshot -o name,userrefs -s createtxg "wd/old letters"',
       'zfs get -H -s local -o property,value knox:destroyed wd',
-      'zfs get -H -r -s local -t snapshot -o name,value knox:anchor wd/pictures',
+      'zfs get -H -r -s local -t snapshot -o name,value knox:anchor "wd/old letters"',
     )
     const newest = await newestSnapshot(world)
     // the first of the day is an anchor, although home has it no longer
-    assert.match(said, new RegExp(`^wd/pictures@${old}\t1$`, 'm'))
+    assert.match(said, new RegExp(`^wd/old letters@${old}\t1$`, 'm'))
     assert.ok(!said.includes(middle), said)
-    assert.match(said, new RegExp(`^wd/pictures@${newest}\t1$`, 'm'))
+    assert.match(said, new RegExp(`^wd/old letters@${newest}\t1$`, 'm'))
     assert.match(said, /^knox:destroyed\t[0-9]{8}:1:20$/m)
-    assert.match(said, new RegExp(`^wd/pictures@${old}\t[0-9]{8}$`, 'm'))
-    assert.match(said, new RegExp(`^wd/pictures@${newest}\tnewest$`, 'm'))
+    assert.match(said, new RegExp(`^wd/old letters@${old}\t[0-9]{8}$`, 'm'))
+    assert.match(said, new RegExp(`^wd/old letters@${newest}\tnewest$`, 'm'))
     await lockedAgain(world)
   })
 
