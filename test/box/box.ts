@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 /** The box's script on this machine, with small strict stand-ins for geli, zpool and zfs, and short time limits. */
 
-const BIN = fileURLToPath(new URL('bin', import.meta.url))
+export const BIN = fileURLToPath(new URL('bin', import.meta.url))
 const TEMPLATE = readFileSync(new URL('../../templates/knox-zfs-receive.sh.hbs', import.meta.url), 'utf8')
 
 export const KEY = 'the right key'
@@ -38,8 +38,9 @@ export interface TestBox {
   readonly state: string
   readonly flag: (name: string, text?: string) => void
   readonly log: () => string
-  readonly session: (env?: Record<string, string>) => Peer
-  readonly key: (bytes?: string) => Promise<{ status: number | null; stdout: string }>
+  /** `words` other than the certificate's own are for tests of what it refuses */
+  readonly session: (env?: Record<string, string>, words?: readonly string[]) => Peer
+  readonly key: (bytes?: string | Buffer) => Promise<{ status: number | null; stdout: string }>
   /** a session that is unlocked already */
   readonly unlocked: () => Promise<Peer>
   /** waits until nothing is left, or tells what is */
@@ -47,8 +48,24 @@ export interface TestBox {
   readonly remove: () => void
 }
 
-export const makeBox = (shell: readonly string[]): TestBox => {
+/** What a test may have otherwise than other boxes. */
+export interface BoxChanges {
+  /** the folder of the stand-ins, and PATH */
+  readonly bin: string
+  readonly path: string
+  /** where the script runs */
+  readonly cwd: string
+  readonly edit: (script: string) => string
+}
+
+export const makeBox = (shell: readonly string[], changes?: (state: string) => BoxChanges): TestBox => {
   const state = mkdtempSync(join(tmpdir(), 'knox-box-'))
+  const { bin, path, cwd, edit } = changes?.(state) ?? {
+    bin: BIN,
+    path: `${BIN}:${process.env['PATH'] ?? ''}`,
+    cwd: process.cwd(),
+    edit: (text: string) => text,
+  }
   for (const dir of ['dev', 'run']) mkdirSync(join(state, dir))
   for (const file of ['dev/da0', 'log', 'sums', 'snapshots']) writeFileSync(join(state, file), '')
   writeFileSync(join(state, 'datasets'), 'wd\n')
@@ -65,17 +82,17 @@ export const makeBox = (shell: readonly string[]): TestBox => {
     .replace(/^force_seconds=10/m, 'force_seconds=2')
     .replace(/^silent_seconds=20/m, 'silent_seconds=4')
     // busybox would take its own
-    .replaceAll(/\b(u?mount) (-t zfs|"\$look"|-f "\$look")/g, `${BIN}/$1 $2`)
+    .replaceAll(/\b(u?mount) (-t zfs|"\$look"|-f "\$look")/g, `${bin}/$1 $2`)
     .replace(/^anchor_seconds=30/m, 'anchor_seconds=2')
     .replace(/^idle_seconds=900/m, 'idle_seconds=6')
     // the guard is started by the script's own name: give it the shell under test
     .replaceAll('"$0" guard', `${shell.join(' ')} "$0" guard`)
-  writeFileSync(script, text, { mode: 0o700 })
-  const env = { PATH: `${BIN}:${process.env['PATH'] ?? ''}`, STATE: state }
+  writeFileSync(script, edit(text), { mode: 0o700 })
+  const env = { PATH: path, STATE: state }
 
   const children: ChildProcessWithoutNullStreams[] = []
-  const start = (verb: string, more: Record<string, string> = {}): Peer => {
-    const child = spawn(program, [...options, script, verb], { env: { ...env, ...more } })
+  const start = (words: readonly string[], more: Record<string, string> = {}): Peer => {
+    const child = spawn(program, [...options, script, ...words], { cwd, env: { ...env, ...more } })
     children.push(child)
     child.stdin.on('error', () => undefined)
     child.stderr.resume()
@@ -111,7 +128,7 @@ export const makeBox = (shell: readonly string[]): TestBox => {
   }
 
   const key: TestBox['key'] = async (bytes = KEY) => {
-    const writer = start('key')
+    const writer = start(['key'])
     writer.child.stdin.end(bytes)
     const stdout = (await writer.line()) ?? ''
     return { status: await writer.ended, stdout }
@@ -130,9 +147,9 @@ export const makeBox = (shell: readonly string[]): TestBox => {
     key,
     flag: (name, content = '') => writeFileSync(join(state, name), content),
     log: () => readFileSync(join(state, 'log'), 'utf8'),
-    session: (more) => start('session', more),
+    session: (more, words = ['session']) => start(words, more),
     unlocked: async () => {
-      const session = start('session')
+      const session = start(['session'])
       assert.equal(await session.line(), 'knox 1 knox locked')
       session.say('unlock\n')
       assert.equal(await session.line(), 'waiting')

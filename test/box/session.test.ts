@@ -253,6 +253,18 @@ for (const [name, shell] of SHELLS)
       assert.doesNotMatch(box.log(), /receive -u|tank|id\b/)
     })
 
+    withBox('streams of no kind are counted as refusals, and end the session', async (box) => {
+      const session = await box.unlocked()
+      session.say('receive\tfull -F\twd\n'.repeat(100))
+      let refusals = 0
+      for (let line = await session.line(); line !== 'locked'; line = await session.line()) {
+        assert.match(line ?? 'the end', /^failed usage receive full, incremental or resume/)
+        refusals += 1
+      }
+      assert.equal(refusals, 20)
+      assert.equal(await session.ended, 1)
+    })
+
     withBox('an endless line and a flood of lines end the session', async (box) => {
       const long = box.session()
       await long.line()

@@ -16,7 +16,7 @@ before(async () => {
       'zfs create "tank/old letters"; zfs create -V 8M tank/disk',
       'for n in $(seq 30); do head -c 20000 /dev/urandom > "old letters/letter $n"; done',
       'printf x > "old letters/$(printf "new\\nline \\303\\274 \\377")"; ln -s /etc "old letters/etc"',
-      'mkdir pictures; dd if=/dev/urandom of=pictures/cat bs=1M count=48',
+      'mkdir pictures; dd if=/dev/urandom of=pictures/cat bs=1M count=24',
     ].join('\n'),
   )
   ended(await world.knox('snapback'), 0)

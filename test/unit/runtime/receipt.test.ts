@@ -5,6 +5,7 @@ import { describe, test, type TestContext } from 'node:test'
 import { parseConfig } from '../../../provision/system/config-file.ts'
 import { describeStatus } from '../../../provision/cli/describe.ts'
 import {
+  forgetReceipt,
   readReceipt,
   receiptAge,
   receiptOf,
@@ -63,6 +64,14 @@ describe('a receipt', () => {
       await writeFile(join(dir, 'receipt.json'), text)
       assert.equal(await readReceipt(dir), undefined, text.slice(0, 60))
     }
+  })
+
+  test('is forgotten before the box gets another disk, even if there is none', async (t) => {
+    const dir = await tempFolder(t)
+    await forgetReceipt(dir)
+    await writeReceipt(dir, made())
+    await forgetReceipt(dir)
+    assert.equal(await readReceipt(dir), undefined)
   })
 
   test('remembers each dataset with its newest snapshot, and its age', () => {
