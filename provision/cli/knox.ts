@@ -27,6 +27,10 @@ export interface Run {
 const nobody = (question: string, answer: string) =>
   new KnoxError('refused', `nobody is at a terminal to answer: ${question}`, [answer])
 
+/** JSON has no bigints: the order of snapshots goes as decimal text. */
+const withBigints = (_key: string, value: unknown): unknown =>
+  typeof value === 'bigint' ? value.toString() : value
+
 /** The common flags that a verb hands on to those it runs. */
 const handedOn = (values: Values): readonly string[] => [
   ...['config', 'passphrase-file'].flatMap((name) => {
@@ -72,7 +76,7 @@ export const knoxFor = (command: Command, words: readonly string[], run: Run): K
     interactive: terminal.interactive,
     config: () => loadConfig(values.text('config')),
     emit: reporter.emit,
-    result: (text, value) => terminal.stdout(json ? `${JSON.stringify(value)}\n` : `${text}\n`),
+    result: (text, value) => terminal.stdout(json ? `${JSON.stringify(value, withBigints)}\n` : `${text}\n`),
     confirm: async (question) => {
       if (values.flag('yes')) return
       if (!terminal.interactive) throw nobody(question, '--yes confirms')

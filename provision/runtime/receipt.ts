@@ -9,7 +9,7 @@ import type { BoxInventory } from './session.ts'
  * The receipt: what the box itself listed at the end of the last proven run, after which it said it was locked.
  * It is a cache, the box is the truth: a lost or damaged receipt only costs one look at the box.
  */
-const receiptSchema = z.strictObject({
+export const receiptSchema = z.strictObject({
   version: z.literal(1),
   box: z.string(),
   /** when the box listed this, ISO 8601 UTC */

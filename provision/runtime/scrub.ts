@@ -12,7 +12,7 @@ import type { Session } from './session.ts'
 import { connect, prepareBox } from './target.ts'
 import { unlock } from './unlock.ts'
 
-const schema = z.strictObject({
+export const scrubSchema = z.strictObject({
   version: z.literal(1),
   /** when it was looked at last, ISO 8601 UTC */
   at: z.iso.datetime(),
@@ -26,7 +26,7 @@ const schema = z.strictObject({
 })
 
 /** The result of the last `knox scrub`. */
-export type ScrubState = z.infer<typeof schema>
+export type ScrubState = z.infer<typeof scrubSchema>
 
 const pathOf = (folder: string): string => join(folder, 'scrub.json')
 
@@ -34,7 +34,7 @@ const pathOf = (folder: string): string => join(folder, 'scrub.json')
 export const readScrubState = async (folder: string): Promise<ScrubState | undefined> => {
   const text = await readTextIfAny(pathOf(folder))
   try {
-    return text === undefined ? undefined : schema.parse(JSON.parse(text))
+    return text === undefined ? undefined : scrubSchema.parse(JSON.parse(text))
   } catch {
     return undefined
   }

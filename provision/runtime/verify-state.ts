@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { readTextIfAny, writeFileAtomic } from '../system/files.ts'
 
-const schema = z.strictObject({
+export const verifySchema = z.strictObject({
   version: z.literal(1),
   /** of the last run, ISO 8601 UTC */
   at: z.iso.datetime(),
@@ -26,7 +26,7 @@ const schema = z.strictObject({
 })
 
 /** What was compared so far: the result of the last run, and where each dataset's round stands. */
-export type VerifyState = z.infer<typeof schema>
+export type VerifyState = z.infer<typeof verifySchema>
 
 const pathOf = (folder: string): string => join(folder, 'verify.json')
 
@@ -34,7 +34,7 @@ const pathOf = (folder: string): string => join(folder, 'verify.json')
 export const readVerifyState = async (folder: string): Promise<VerifyState | undefined> => {
   const text = await readTextIfAny(pathOf(folder))
   try {
-    return text === undefined ? undefined : schema.parse(JSON.parse(text))
+    return text === undefined ? undefined : verifySchema.parse(JSON.parse(text))
   } catch {
     return undefined
   }
