@@ -10,7 +10,7 @@ const describe = (decisions: readonly Decision[]): string =>
     )
     .join('\n')
 
-/** Exit: 0 done, 3 no policy in knox.yaml, 4 not confirmed, 11 a backup is under way, 14 something else changed the pool. */
+/** Exit: 0 done, 3 no policy in knox.yaml, 4 not confirmed, 11 a backup is under way, 14 zfs said it destroyed what is still there. */
 export const prune = defineCommand({
   name: 'prune',
   summary: 'thin home’s snapshots by the policy in knox.yaml, without breaking the chain to the box',
@@ -27,8 +27,9 @@ export const prune = defineCommand({
     const kept = decisions.length - doomed.length
     if (doomed.length > 0)
       await knox.confirm(`destroy ${doomed.length} of ${decisions.length} snapshots at home, keep ${kept}?`)
-    const destroyed = doomed.length === 0 ? [] : await runPrune(config, knox.emit)
-    knox.result(`${destroyed.length} snapshots destroyed at home, ${kept} kept`, { destroyed, kept })
+    const destroyed = doomed.length === 0 ? [] : await runPrune(config, doomed, knox.emit)
+    const left = decisions.length - destroyed.length
+    knox.result(`${destroyed.length} snapshots destroyed at home, ${left} kept`, { destroyed, kept: left })
     return undefined
   },
 })

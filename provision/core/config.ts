@@ -72,7 +72,9 @@ const deletions = z.strictObject({
 const count = z.int().min(0).max(10_000).default(0)
 
 /** how many of the newest hours, days ... that have a snapshot keep one at home */
-const keep = z.strictObject({ hourly: count, daily: count, weekly: count, monthly: count, yearly: count })
+const keep = z
+  .strictObject({ hourly: count, daily: count, weekly: count, monthly: count, yearly: count })
+  .refine((counts) => Object.values(counts).some((one) => one > 0), { error: 'keeps nothing' })
 
 const home = z
   .strictObject({

@@ -13,7 +13,8 @@ export const tagOf = (config: Config): string => `knox:${config.box.name}`
 /**
  * After a proof: the newest snapshot that both sides have is held at home, so that nobody breaks the chain by pruning it. First the
  * new holds, then the older ones go: a crash in between leaves one too many, which goes next time. `home` as it was at the begin of
- * the run. A user who may not do it is warned, since the backup itself is good.
+ * the run. A user who may not do it is warned, since the backup itself is good. What is held already may be held for another box, so
+ * that it gets this box's hold too.
  */
 export const holdAtHome = async (
   config: Config,
@@ -30,7 +31,7 @@ export const holdAtHome = async (
   const isNewest = ({ name, snapshot }: (typeof all)[number]) => newest.get(name) === snapshot.guid
   const nameOf = ({ name, snapshot }: (typeof all)[number]) => `${name}@${snapshot.name}`
   const unheld = all.filter((one) => isNewest(one) && !one.snapshot.held).map(nameOf)
-  if (unheld.length === 0) return
+  const heldBySomeone = all.filter((one) => isNewest(one) && one.snapshot.held).map(nameOf)
   const older = all.filter((one) => !isNewest(one) && one.snapshot.held).map(nameOf)
   const act = async (change: Change): Promise<void> => {
     try {
@@ -40,7 +41,8 @@ export const holdAtHome = async (
     }
   }
   try {
-    for (const change of [...hold(tag, unheld), ...release(tag, older)]) await act(change)
+    for (const change of [...hold(tag, unheld), ...hold(tag, heldBySomeone), ...release(tag, older)])
+      await act(change)
   } catch (error) {
     const [hint] = error instanceof KnoxError ? error.hints : []
     emit({

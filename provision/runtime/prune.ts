@@ -5,6 +5,7 @@ import { homeFolder } from '../system/config-file.ts'
 import { withLock } from '../system/lock.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
 import { destroySnapshots } from '../tools/zfs-hold.ts'
+import { listOrigins } from '../tools/zfs.ts'
 import { readHome } from './backup.ts'
 import { readReceipt } from './receipt.ts'
 import { decide, type Decision } from './retention.ts'
@@ -17,43 +18,79 @@ export const planPrune = async (config: Config, emit: Emit): Promise<readonly De
       'such as home.keep: {hourly: 24, daily: 14, weekly: 8, monthly: 12, yearly: 5}',
     ])
   const receipt = await readReceipt(homeFolder(config))
-  const newest = new Map(receipt?.datasets.map((dataset) => [dataset.name, dataset.newest?.guid]))
+  // the proof of another box says nothing of what this one needs
+  const datasets = receipt?.box === config.box.name ? receipt.datasets : []
+  const newest = new Map(datasets.map((dataset) => [dataset.name, dataset.newest?.guid]))
   const home = await readHome(config, emit)
+  const origins = await runnerAt(HERE, emit).read(listOrigins(pool))
   return home.flatMap((dataset) =>
-    decide(dataset, keep, newest.get(config.box.pool + dataset.name.slice(pool.length))),
+    decide(dataset, keep, newest.get(config.box.pool + dataset.name.slice(pool.length)), origins),
   )
 }
 
-const namesOf = (decisions: readonly Decision[], dataset: string): readonly string[] =>
-  decisions.flatMap((one) => (one.dataset === dataset ? [one.snapshot] : []))
+const nameOf = ({ dataset, snapshot }: Decision): string => `${dataset}@${snapshot}`
+
+/** Destroys snapshots of one dataset; true if zfs did, or they were gone already, false if it refused. */
+const destroy = async (dataset: string, names: readonly string[], emit: Emit): Promise<boolean> => {
+  for (const change of destroySnapshots(dataset, names))
+    try {
+      await runnerAt(HERE, emit).act(change)
+    } catch (error) {
+      if (!(error instanceof KnoxError)) throw error
+      if (error.code === 'failed') return false
+      if (error.code !== 'busy') throw error
+    }
+  return true
+}
+
+/** Destroys what may go; what zfs refuses, as for a hold or a clone of the last minute. One that is refused does not keep the others. */
+const destroyAll = async (doomed: readonly Decision[], emit: Emit): Promise<ReadonlySet<string>> => {
+  const refused = new Set<string>()
+  for (const dataset of new Set(doomed.map((one) => one.dataset))) {
+    const names = doomed.filter((one) => one.dataset === dataset).map(({ snapshot }) => snapshot)
+    if (await destroy(dataset, names, emit)) continue
+    for (const name of names) if (!(await destroy(dataset, [name], emit))) refused.add(`${dataset}@${name}`)
+  }
+  return refused
+}
+
+const warnOf = (names: readonly string[], text: string, emit: Emit): void => {
+  if (names.length > 0) emit({ type: 'warning', text: `${text}: ${names.join(', ')}` })
+}
 
 /**
- * Thins home by the policy of knox.yaml; returns what it destroyed. Never what the next backup needs: while it works no backup runs.
- * Throws `verification` if something is left that should have gone, or gone that should have been left.
+ * Thins home by the policy of knox.yaml; returns what it destroyed: of what the owner `agreed` to what may still go. Never what the
+ * next backup needs: while it works no backup runs. What zfs refuses, and what others have destroyed meanwhile, is told.
+ * Throws `verification` if something is left that zfs said it destroyed.
  */
-export const prune = (config: Config, emit: Emit): Promise<readonly Decision[]> =>
+export const prune = (
+  config: Config,
+  agreed: readonly Decision[],
+  emit: Emit,
+): Promise<readonly Decision[]> =>
   withLock(homeFolder(config), async () => {
+    const names = new Set(agreed.filter(({ keep }) => !keep).map(nameOf))
     const decisions = await planPrune(config, emit)
-    const doomed = decisions.filter(({ keep }) => !keep)
-    const runner = runnerAt(HERE, emit)
-    for (const dataset of new Set(doomed.map((one) => one.dataset)))
-      for (const change of destroySnapshots(dataset, namesOf(doomed, dataset)))
-        await runner.act(change).catch((error: unknown) => {
-          if (!(error instanceof KnoxError) || error.code !== 'busy') throw error
-        })
+    const doomed = decisions.filter((one) => !one.keep && names.has(nameOf(one)))
+    const refused = await destroyAll(doomed, emit)
     const left = new Set(
       (await readHome(config, emit)).flatMap(({ name, snapshots }) =>
         snapshots.map((snapshot) => `${name}@${snapshot.name}`),
       ),
     )
-    const wrong = decisions.filter(
-      ({ dataset, snapshot, keep }) => left.has(`${dataset}@${snapshot}`) !== keep,
+    const kept = decisions.filter(({ keep }) => keep).map(nameOf)
+    warnOf(
+      [...refused].filter((name) => left.has(name)),
+      'zfs did not destroy them, something still needs them',
+      emit,
     )
+    warnOf(
+      kept.filter((name) => !left.has(name)),
+      'another program has destroyed them meanwhile',
+      emit,
+    )
+    const wrong = doomed.map(nameOf).filter((name) => left.has(name) && !refused.has(name))
     if (wrong.length > 0)
-      throw new KnoxError(
-        'verification',
-        `home does not have what was to be left: ${wrong.map((one) => `${one.dataset}@${one.snapshot}`).join(', ')}`,
-        ['does another program prune this pool too?'],
-      )
-    return doomed
+      throw new KnoxError('verification', `home still has what zfs said it destroyed: ${wrong.join(', ')}`)
+    return doomed.filter((one) => !left.has(nameOf(one)))
   })

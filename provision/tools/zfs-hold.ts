@@ -12,9 +12,9 @@ const DENIED: StderrRule = {
   hints: ['once, as root: zfs allow -u USER send,diff,snapshot,mount,hold,release POOL'],
 }
 
-/** `busy`: done already for some, or some are gone; all others were done. */
+/** `busy`: done already for some, or some are gone; all others were done. Every line says so, lest it hides another failure. */
 const PARTLY: StderrRule = {
-  pattern: /tag already exists|no such tag|does not exist|could not find/,
+  pattern: /^(?:[^\n]*(?:tag already exists|no such tag|does not exist)[^\n]*(?:\n|$))+$/,
   code: 'busy',
   message: 'some snapshots have it already, or are gone',
 }
@@ -46,7 +46,11 @@ export const destroySnapshots = (dataset: string, names: readonly string[]): rea
     effect: 'change',
     argv: ['zfs', 'destroy', `${dataset}@${some.join(',')}`],
     failures: [
-      { pattern: /could not find any snapshots/, code: 'busy', message: 'the snapshots are gone already' },
+      {
+        pattern: /could not find any snapshots|dataset does not exist/,
+        code: 'busy',
+        message: 'the snapshots are gone already',
+      },
       {
         pattern: /permission denied/,
         code: 'platform',

@@ -116,6 +116,14 @@ export const listCreations = (pool: string): Read<ReadonlyMap<string, number>> =
   failures: FAILURES,
 })
 
+/** The snapshots (`dataset@name`) that have clones, for all below a pool; a clone is always in the pool of its origin. */
+export const listOrigins = (pool: string): Read<ReadonlySet<string>> => ({
+  effect: 'read',
+  argv: ['zfs', 'list', '-H', '-r', '-t', 'filesystem,volume', '-o', 'origin', pool],
+  parse: (stdout) => new Set(stdout.split('\n').filter((name) => name.includes('@'))),
+  failures: FAILURES,
+})
+
 /** Where a file system is mounted; undefined if it is not. */
 export const mountpointOf = (dataset: string): Read<string | undefined> => ({
   effect: 'read',

@@ -68,6 +68,16 @@ describe('what prune keeps', () => {
     assert.deepEqual(doomed(year, {}, 'g99'), [])
   })
 
+  test('names that only look like knox’s', () => {
+    const odd = [
+      '2026-02-30T00:00:00Z',
+      '2026-99-99T99:99:99Z',
+      '2026-01-01T24:00:00Z',
+      '2026-01-01T00:00:00Z-x',
+    ]
+    assert.deepEqual(doomed(dataset(...odd, 'common'), { weekly: 1 }, 'g5'), [])
+  })
+
   test('what others took, and what is held', () => {
     const mixed = dataset('autosnap_2026-01-01_daily', names[0] ?? '', `${names[1] ?? ''}-2`, 'common')
     assert.deepEqual(doomed(mixed, {}, 'g4'), [names[0], `${names[1] ?? ''}-2`])
