@@ -81,12 +81,9 @@ const thinOut = async (
 ) => {
   const policy = config.home.deletions
   if (policy === 'never') return { after, destroyed: 0, problems: [], state }
-  const kept = after.datasets.filter(({ name }) => plan.kept.includes(name))
-  const known = { ...state.datasets, ...Object.fromEntries(kept.map(({ guid }) => [guid, 'kept' as const])) }
   const untouched = new Set(plan.problems.map(({ dataset }) => dataset))
   const accepted = options.accept.has('deletions')
-  const before = { ...state, datasets: known }
-  const deletions = planDeletions(world, before, policy, untouched, accepted, new Date())
+  const deletions = planDeletions(world, state, policy, untouched, accepted, new Date())
   const destroyed = await destroyOnBox(session, deletions.destroy, emit)
   if (destroyed > 0)
     emit({ type: 'done', title: `the box has forgotten ${destroyed} snapshots that are gone at home` })
@@ -96,6 +93,16 @@ const thinOut = async (
     problems: deletions.problems,
     state: deletions.state,
   }
+}
+
+/** Old branches are known before they are made: a run that is cut off must not leave one that is taken for a vanished dataset. */
+const keepBranches = async (folder: string, kept: readonly string[]): Promise<DeletionState> => {
+  const state = await readDeletionState(folder)
+  if (kept.length === 0) return state
+  const branches = Object.fromEntries(kept.map((guid) => [guid, 'kept' as const]))
+  const known = { ...state, datasets: { ...state.datasets, ...branches } }
+  await writeDeletionState(folder, known)
+  return known
 }
 
 const sessionWork = async (
@@ -117,13 +124,13 @@ const sessionWork = async (
   const sends = sendsOf(plan)
   const sizes = await estimateSends(sends, emit)
   checkRoom(totalSize(sizes), before, accept)
+  const remembered = await keepBranches(target.folder, plan.kept)
   emit({ type: 'step', title: `sending ${sends.length} streams` })
   const { bytes, seconds } = await sendAll(session, plan, sizes, emit)
   const rate = seconds > 0 ? `, ${formatBytes(bytes / seconds)}/s` : ''
   emit({ type: 'done', title: `sent ${formatBytes(bytes)} in ${formatDuration(seconds)}${rate}` })
   const arrived = plan.steps.length === 0 ? before : await session.list()
   const world = { home: all, exclude: config.home.exclude, box: arrived.datasets, pools }
-  const remembered = await readDeletionState(target.folder)
   const thin = await thinOut(session, world, arrived, plan, config, options, remembered, emit)
   const unmet = unmetGoals(plan.goals, thin.after.datasets)
   if (unmet.length > 0)
@@ -137,7 +144,7 @@ const sessionWork = async (
   const receipt = receiptOf(config.box.name, home[0]?.guid, thin.after, new Date())
   await writeReceipt(target.folder, receipt)
   if (thin.state !== remembered) await writeDeletionState(target.folder, thin.state)
-  await holdAtHome(config, home, plan.goals, emit)
+  await holdAtHome(config, home, plan.goals, new Set(sends.map(({ range }) => range.dataset)), emit)
   emit({
     type: 'done',
     title: `proved: ${plan.goals.length} datasets are on the box, and its disk is locked`,

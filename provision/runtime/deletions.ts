@@ -43,6 +43,8 @@ export interface DeletionPlan {
 const LEAST_DAYS = 3
 /** so many may always go, however few the box has */
 const LEAST_CAP = 20
+/** days between two runs after which all grace begins anew */
+const LONGEST_AWAY = 90
 const SHOWN = 8
 
 const isBelow = (name: string, parent: string): boolean => name === parent || name.startsWith(`${parent}/`)
@@ -90,6 +92,13 @@ export const vanishedProblems = (vanished: readonly Dataset[], pools: Pools): re
         },
       ]
 
+/** A clock that went back, or ahead by more than home can have been away: what was counted by it is worth nothing. */
+const hasJumped = ({ since, last }: Missing, now: Date): boolean => {
+  const time = now.getTime()
+  const day = Date.parse(`${last}T00:00:00Z`)
+  return time < Date.parse(since) || time < day || time - day > LONGEST_AWAY * 86_400_000
+}
+
 const isDue = (missing: Missing, grace: number, now: Date): boolean =>
   missing.days >= LEAST_DAYS && now.getTime() - new Date(missing.since).getTime() >= grace * 86_400_000
 
@@ -127,7 +136,9 @@ export const planDeletions = (
     const names: string[] = []
     for (const snapshot of snapshots.slice(0, -1)) {
       if (atHome.has(snapshot.guid) || snapshot.held) continue
-      const seen = before.missing[snapshot.guid] ?? { since: now.toISOString(), days: 0, last: '' }
+      const anew = { since: now.toISOString(), days: 0, last: '' }
+      const known = before.missing[snapshot.guid]
+      const seen = known === undefined || hasJumped(known, now) ? anew : known
       const entry = seen.last === today ? seen : { ...seen, days: seen.days + 1, last: today }
       missing[snapshot.guid] = entry
       if (isDue(entry, policy.grace, now)) names.push(snapshot.name)

@@ -13,13 +13,14 @@ export const tagOf = (config: Config): string => `knox:${config.box.name}`
 /**
  * After a proof: the newest snapshot that both sides have is held at home, so that nobody breaks the chain by pruning it. First the
  * new holds, then the older ones go: a crash in between leaves one too many, which goes next time. `home` as it was at the begin of
- * the run. A user who may not do it is warned, since the backup itself is good. What is held already may be held for another box, so
+ * the run, `sent` names the datasets of which this run sent something. A user who may not do it is warned, since the backup itself is good. What is held already may be held for another box, so
  * that it gets this box's hold too.
  */
 export const holdAtHome = async (
   config: Config,
   home: readonly Dataset[],
   goals: readonly Goal[],
+  sent: ReadonlySet<string>,
   emit: Emit,
 ): Promise<void> => {
   const runner = runnerAt(HERE, emit)
@@ -31,8 +32,11 @@ export const holdAtHome = async (
   const isNewest = ({ name, snapshot }: (typeof all)[number]) => newest.get(name) === snapshot.guid
   const nameOf = ({ name, snapshot }: (typeof all)[number]) => `${name}@${snapshot.name}`
   const unheld = all.filter((one) => isNewest(one) && !one.snapshot.held).map(nameOf)
-  const heldBySomeone = all.filter((one) => isNewest(one) && one.snapshot.held).map(nameOf)
+  const heldBySomeone = all
+    .filter((one) => isNewest(one) && one.snapshot.held && sent.has(one.name))
+    .map(nameOf)
   const older = all.filter((one) => !isNewest(one) && one.snapshot.held).map(nameOf)
+  if (unheld.length + heldBySomeone.length === 0) return
   const act = async (change: Change): Promise<void> => {
     try {
       await runner.act(change)

@@ -45,6 +45,11 @@ export class Box {
     return found?.name
   }
 
+  /** A dataset and all below it. */
+  below(parent: string): readonly Dataset[] {
+    return [...this.#byName].flatMap(([name, dataset]) => (isBelow(name, parent) ? [dataset] : []))
+  }
+
   add(name: string, dataset: Dataset): void {
     this.#byName.set(name, dataset)
   }

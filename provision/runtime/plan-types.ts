@@ -48,7 +48,7 @@ export interface Plan {
   readonly steps: readonly Step[]
   readonly goals: readonly Goal[]
   readonly problems: readonly Problem[]
-  /** the box's names of old branches that are kept, since they have gone another way */
+  /** guids of the box's datasets that are moved aside, since they or those above them have gone another way */
   readonly kept: readonly string[]
 }
 

@@ -208,7 +208,8 @@ export const planBackup = (
     const guids = sends.length === 0 ? [last.guid] : coming(dataset, sends).map(({ guid }) => guid)
     goals.push({ home: dataset.name, dataset: name, newest: last, guids })
   }
-  return { steps, goals, problems, kept: branches.kept }
+  const kept = branches.kept.flatMap((name) => box.below(name).map(({ guid }) => guid))
+  return { steps, goals, problems, kept: [...new Set(kept)] }
 }
 
 /** The goals that a list of the box does not meet. */

@@ -8,13 +8,14 @@ export interface StreamProgress {
 export const trackProgress = (onProgress: (progress: StreamProgress) => void) => {
   let done = 0
   let current = { snapshot: '', bytes: 0 }
-  let changed = Date.now()
+  let changed = performance.now()
   let rest = ''
   const take = (line: string) => {
     const progress = parseProgress(line)
     if (progress === undefined) return
     if (progress.snapshot !== current.snapshot) done += current.bytes
-    if (progress.snapshot !== current.snapshot || progress.bytes !== current.bytes) changed = Date.now()
+    if (progress.snapshot !== current.snapshot || progress.bytes !== current.bytes)
+      changed = performance.now()
     current = progress
     onProgress({ bytes: done + current.bytes })
   }
@@ -25,8 +26,8 @@ export const trackProgress = (onProgress: (progress: StreamProgress) => void) =>
       for (const line of lines) take(line)
     },
     restart: () => {
-      changed = Date.now()
+      changed = performance.now()
     },
-    idleSeconds: () => (Date.now() - changed) / 1000,
+    idleSeconds: () => (performance.now() - changed) / 1000,
   }
 }

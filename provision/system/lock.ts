@@ -1,6 +1,6 @@
 import { mkdir, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { KnoxError } from '../core/errors.ts'
+import { KnoxError, messageOf } from '../core/errors.ts'
 import { readTextIfAny, writeFileAtomic } from './files.ts'
 import { run } from './process.ts'
 
@@ -28,7 +28,9 @@ const take = (path: string, content: string): Promise<boolean> =>
     () => true,
     (error: unknown) => {
       if (error instanceof KnoxError) return false
-      throw error
+      throw new KnoxError('config', `the key folder cannot be written: ${messageOf(error)}`, [
+        'is it read-only, or its disk full? nothing was sent',
+      ])
     },
   )
 

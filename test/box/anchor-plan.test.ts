@@ -45,6 +45,7 @@ class Anchors {
       ...[...this.marks].map(([name, mark]) => `${name}\t${mark}`),
       'all',
       ...this.names.map((name) => `${name}\t${this.held.has(name) ? 1 : 0}`),
+      'end',
       '',
     ].join('\n')
     const { stdout, stderr } = spawnSync('sh', [this.#script, today], { input, encoding: 'utf8' })

@@ -47,14 +47,14 @@ describe('an old branch', () => {
   test('is moved aside with its name telling until when, and the dataset is sent anew', () => {
     const { steps, kept, problems, goals } = planned(['wd: a', 'wd/x: a c'], ['bk: a', 'bk/x: a b'], true)
     assert.deepEqual(steps.map(wordsOf), ['rename bk/x bk/x-until-b', 'wd/x@a > bk/x', 'wd/x@a..c > bk/x'])
-    assert.deepEqual([kept, problems, goals.length], [['bk/x-until-b'], [], 2])
+    assert.deepEqual([kept, problems, goals.length], [['of bk/x'], [], 2])
   })
 
   test('takes a free name, and what is below it and has not gone another way comes back', () => {
     const home = ['wd: a', 'wd/x: a=1 c=3', 'wd/x/deep: d1', 'wd/x/deep/er: e1 e2']
     const box = ['bk: a', 'bk/x: a=1 b=2', 'bk/x/deep: d1', 'bk/x/deep/er: e1', 'bk/x-until-b: z']
     const plan = planned(home, box, true)
-    assert.deepEqual(plan.kept, ['bk/x-until-b-2'])
+    assert.deepEqual(plan.kept, ['of bk/x'])
     const simulated = new SimulatedBox(inventory(...box))
     simulated.run(plan, inventory(...home))
     const names = simulated
@@ -68,5 +68,12 @@ describe('an old branch', () => {
       'bk/x: 1 3',
       'bk: a',
     ])
+  })
+
+  test('takes what is below it and has gone another way too with it', () => {
+    const home = ['wd: a', 'wd/x: a c', 'wd/x/deep: d e']
+    const box = ['bk: a', 'bk/x: a b', 'bk/x/deep: d f']
+    const { kept, problems, goals } = planned(home, box, true)
+    assert.deepEqual([kept, problems, goals.length], [['of bk/x', 'of bk/x/deep'], [], 3])
   })
 })

@@ -116,7 +116,7 @@ describe('the hold at home', () => {
 
   test('is first on the new one, then no longer on the old one', async (t) => {
     const { home, config } = await thinHome(t)
-    await holdAtHome(config, held(['a']), goals('3'), ignore)
+    await holdAtHome(config, held(['a']), goals('3'), new Set(['wd']), ignore)
     assert.deepEqual(await home.calls(), ['zfs hold knox:knox wd@c', 'zfs release knox:knox wd@a'])
   })
 
@@ -127,7 +127,7 @@ describe('the hold at home', () => {
       "cannot hold snapshot 'wd@c': tag already exists on this dataset\n",
     )
     const events: Event[] = []
-    await holdAtHome(config, held(['c']), goals('3'), (event) => events.push(event))
+    await holdAtHome(config, held(['c']), goals('3'), new Set(['wd']), (event) => events.push(event))
     assert.deepEqual(await home.calls(), ['zfs hold knox:knox wd@c'])
     assert.ok(!events.some(({ type }) => type === 'warning'))
   })
@@ -144,7 +144,7 @@ describe('the hold at home', () => {
     ] as const) {
       await writeFile(join(home.dir, 'said'), said)
       const events: Event[] = []
-      await holdAtHome(config, held(['a']), goals('3'), (event) => events.push(event))
+      await holdAtHome(config, held(['a']), goals('3'), new Set(['wd']), (event) => events.push(event))
       assert.match(JSON.stringify(events.filter(({ type }) => type === 'warning')), warning)
     }
     assert.ok(!(await home.calls()).some((call) => call.startsWith('zfs release')))
