@@ -43,9 +43,10 @@ const stopAt = async (pty: Pty, question: RegExp): Promise<void> => {
 /** All that runs on the box is gone at once, and so is what is attached there; then its sshd answers again. */
 const losePower = async (): Promise<void> => {
   await world.home(
-    `for pid in $(ip netns pids box); do [ "$pid" = "$(cat ${world.dir}/sshd.pid)" ] || kill -9 "$pid" || :; done`,
+    // but for the lab's own decryption: without it ZFS waits for ever for what is under way
+    `for pid in $(ip netns pids box); do grep -qa geli-block "/proc/$pid/cmdline" || [ "$pid" = "$(cat ${world.dir}/sshd.pid)" ] || kill -9 "$pid" || :; done`,
   )
-  await world.box('zpool export -f wd; geli detach -f da0; rm -rf /var/run/knox')
+  await world.box('timeout 120 zpool export -f wd; geli detach -f da0; rm -rf /var/run/knox')
 }
 
 describe('knox setup', () => {
