@@ -66,10 +66,12 @@ export const lastRunOf = (
   }
 }
 
-/** How home and box stand; only what the receipt says, where home cannot be read. */
-const statusNow = async ({ config, folder }: Settings, now: Date): Promise<Partial<Status>> => {
+/** How home and box stand; only what the receipt says, where nobody wants more or home cannot be read. */
+const statusNow = async ({ config, folder, alerts }: Settings, now: Date): Promise<Partial<Status>> => {
   try {
-    if (config !== undefined) return await readStatus(config, () => undefined, now)
+    // one zfs process more, which a plain run does not need
+    if (config !== undefined && alerts.metrics !== undefined)
+      return await readStatus(config, () => undefined, now)
   } catch {
     // a pool that is gone is why the run failed; it is told by that
   }

@@ -46,7 +46,9 @@ const losePower = async (): Promise<void> => {
     // but for the lab's own decryption: without it ZFS waits for ever for what is under way
     `for pid in $(ip netns pids box); do grep -qa geli-block "/proc/$pid/cmdline" || [ "$pid" = "$(cat ${world.dir}/sshd.pid)" ] || kill -9 "$pid" || :; done`,
   )
-  await world.box('timeout 120 zpool export -f wd; geli detach -f da0; rm -rf /var/run/knox')
+  await world.box(
+    'rm -rf /var/run/knox; n=0; sleep 2; while [ -e /dev/da0.eli ] && [ $n -lt 60 ]; do timeout 60 zpool export -f wd; geli detach -f da0; sleep 1; n=$((n + 1)); done',
+  )
 }
 
 describe('knox setup', () => {
