@@ -47,7 +47,10 @@ const losePower = async (): Promise<void> => {
     `for pid in $(ip netns pids box); do grep -qa geli-block "/proc/$pid/cmdline" || [ "$pid" = "$(cat ${world.dir}/sshd.pid)" ] || kill -9 "$pid" || :; done`,
   )
   await world.box(
-    'rm -rf /var/run/knox; n=0; sleep 2; while [ -e /dev/da0.eli ] && [ $n -lt 60 ]; do timeout 60 zpool export -f wd; geli detach -f da0; sleep 1; n=$((n + 1)); done',
+    [
+      'sleep 3; for n in $(seq 20); do zpool list -H wd >/dev/null 2>&1 || break; zpool export -f wd; sleep 1; done',
+      'geli detach -f da0; pkill -9 -f "[g]eli-block"; rm -rf /var/run/knox',
+    ].join('\n'),
   )
 }
 
