@@ -5,7 +5,7 @@ import { verify as runVerify } from '../provision/runtime/verify.ts'
 
 const BUDGET = '256M'
 
-/** Exit: 0 the same, 2 usage, 14 a file is not the same on the box, others in --help. */
+/** Exit: 0 the same, 2 usage, 5 some could not be compared, 14 a file is not the same on the box, others in --help. */
 export const verify = defineCommand({
   name: 'verify',
   summary: 'compare the contents of some files with the box; over time of all',
@@ -30,10 +30,13 @@ export const verify = defineCommand({
     }
     const report = await runVerify(config, budget, knox.emit)
     for (const name of report.unread)
-      knox.emit({ type: 'warning', text: `${name} is not mounted at home, so its files were not compared` })
+      knox.emit({
+        type: 'warning',
+        text: `not compared, since it is not mounted at home or its name is too long: ${name}`,
+      })
     const { files, bytes, covered } = report
     const rounds = covered.length === 0 ? '' : `; every file was compared of: ${covered.join(', ')}`
     knox.result(`${files} files (${formatBytes(bytes)}) are the same at home and on the box${rounds}`, report)
-    return undefined
+    return report.unread.length > 0 ? 'partial' : undefined
   },
 })

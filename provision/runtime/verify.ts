@@ -9,7 +9,7 @@ import { readHome } from './backup.ts'
 import { checkBox } from './consent.ts'
 import { withHomeSnapshot } from './home-snapshot.ts'
 import { readReceipt } from './receipt.ts'
-import { pickFiles, sha256Of, wirePath, type Sample } from './sample-files.ts'
+import { pickFiles, sha256Of, wirePath, type Sample, type SampleFile } from './sample-files.ts'
 import type { Session } from './session.ts'
 import { connect, prepareBox } from './target.ts'
 import { unlock } from './unlock.ts'
@@ -24,7 +24,7 @@ export interface VerifyReport {
   readonly different: readonly string[]
   /** datasets whose round was finished in this run */
   readonly covered: readonly string[]
-  /** file systems that could not be read at home */
+  /** file systems that could not be read at home, and files that could not be asked for */
   readonly unread: readonly string[]
 }
 
@@ -57,19 +57,23 @@ const pairsOf = (
     .sort((a, b) => (lastOf(a) < lastOf(b) ? -1 : lastOf(a) > lastOf(b) ? 1 : 0))
 }
 
-/** Asks the box for the same files; the paths of those that differ or are not there. */
-const compare = async (session: Session, folder: string, { files }: Sample): Promise<readonly string[]> => {
+/** Asks the box for the same files; the paths of those that differ or are not there, and of those that are too long to be asked for. */
+const compare = async (session: Session, folder: string, { files }: Sample) => {
   const different: string[] = []
-  for (const { path, bytes } of files) {
+  const skipped: SampleFile[] = []
+  for (const file of files) {
+    const { path, bytes } = file
     const wire = wirePath(path)
-    // longer ones cannot be asked for; the scrub covers them
-    if (wire.length > LONGEST_PATH) continue
+    if (wire.length > LONGEST_PATH) {
+      skipped.push(file)
+      continue
+    }
     const [ours, theirs] = await Promise.all([sha256Of(folder, path), session.hash(wire, bytes)])
     if (ours === theirs) continue
     const why = theirs === 'missing' || theirs === 'unreadable' ? ` (${theirs} there)` : ''
     different.push(`${printable(path.toString())}${why}`)
   }
-  return different
+  return { different, skipped }
 }
 
 /** seconds between two signs of life while home's tree is walked */
@@ -105,26 +109,28 @@ const work = async (
     emit({ type: 'step', title: `comparing files of ${full}` })
     const compared = await withHomeSnapshot(home.name, snapshot.name, emit, async (folder) => {
       const sample = await pickFiles(folder, known?.cursor ?? '', share, keepAlive(session))
-      if (sample.files.length > 0) {
-        await session.look(box, snapshot.name)
-        const found = await compare(session, folder, sample)
-        different.push(...found.map((path) => `${full}: ${path}`))
-      }
-      return sample
+      if (sample.files.length === 0) return { ...sample, skipped: [] }
+      await session.look(box, snapshot.name)
+      const found = await compare(session, folder, sample)
+      different.push(...found.different.map((path) => `${full}: ${path}`))
+      unread.push(...found.skipped.map(({ path }) => `${full}: ${printable(path.toString())}`))
+      return { ...sample, skipped: found.skipped }
     })
     if (compared === undefined) {
       unread.push(home.name)
       continue
     }
-    files += compared.files.length
-    bytes += compared.files.reduce((sum, one) => sum + one.bytes, 0)
+    const asked = compared.files.filter((file) => !compared.skipped.includes(file))
+    files += asked.length
+    bytes += asked.reduce((sum, one) => sum + one.bytes, 0)
     const now = new Date().toISOString()
-    if (compared.isLast) covered.push(home.name)
+    const isCovered = compared.isLast && compared.skipped.length === 0
+    if (isCovered) covered.push(home.name)
     datasets[home.guid] = {
       name: home.name,
       cursor: compared.isLast ? '' : (compared.files.at(-1)?.key ?? ''),
       last: now,
-      covered: compared.isLast ? now : (known?.covered ?? null),
+      covered: isCovered ? now : (known?.covered ?? null),
     }
   }
   emit({ type: 'done', title: `compared ${files} files, ${formatBytes(bytes)}` })
