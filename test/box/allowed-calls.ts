@@ -42,6 +42,8 @@ geli detach da0
 geli detach -f da0
 geli detach -l da0
 geli status -s da0.eli
+reboot -n -q
+reboot -q
 mount -t zfs -o ro,nosuid,noexec SNAPSHOT LOOK
 umount LOOK
 umount -f LOOK
