@@ -26,8 +26,8 @@ import { handshake, listing, locking, proving, sent, unlocking, type Moment } fr
 /** MiB of a stream that has a middle, and what of it may be on its way when it is cut */
 const STREAM = 24
 const ON_ITS_WAY = 4
-/** what ZFS may not have written yet when the power goes: five seconds of the slow link */
-const UNWRITTEN = 10
+/** what ZFS may not have written yet when the power goes: two of its groups, five seconds each, of the slow link */
+const UNWRITTEN = 15
 
 const PHASES: Readonly<Record<string, Moment>> = {
   'in the handshake': handshake,
@@ -44,7 +44,7 @@ const percent = (part: number): string => `at ${part * 100} % of a stream`
 /** the connection is made or not, and what had gone before it may be the last word already */
 const CUT = [0, 10, 12, 19]
 
-const linkCells = (what: string, injury: Injury, quick: string): readonly Cell[] => [
+const linkCells = (what: string, injury: Injury, quick?: string): readonly Cell[] => [
   ...Object.entries(PHASES).map(([when, moment]): Cell => ({
     name: `${what} ${when}`,
     moment,
@@ -190,7 +190,6 @@ const homeCells: readonly Cell[] = [
   },
   {
     name: 'a wrong key',
-    quick: true,
     before: atHomeRun(
       ({ dir }) =>
         `cd ${dir}/keys && mv geli.key right && head -c 1024 /dev/urandom >geli.key && chmod 600 geli.key`,
@@ -291,7 +290,7 @@ const homeCells: readonly Cell[] = [
 ]
 
 export const cells: readonly (Cell | Attack)[] = [
-  ...linkCells('the link goes silent', silence, percent(0.5)),
+  ...linkCells('the link goes silent', silence),
   ...linkCells('the link is reset', reset, 'while unlocking'),
   ...kills,
   ...boxCells,

@@ -1,12 +1,13 @@
 import { writeFile } from 'node:fs/promises'
 import { release } from 'node:os'
 import { parseArgs } from 'node:util'
+import { messageOf } from '../../provision/core/errors.ts'
 import { bundle } from '../../provision/lab/bundle.ts'
 import { labProblem } from '../../provision/lab/host.ts'
 import { mustRun, startPair, type Pair } from '../../provision/lab/pair.ts'
 import { diceOf } from '../box/hostile-inputs.ts'
 import { cells } from './cells.ts'
-import { judge, makeReady } from './judge.ts'
+import { judge, makeReady, settle } from './judge.ts'
 import { tableOf, type Row } from './table.ts'
 
 /**
@@ -51,8 +52,32 @@ const chosen = cells.filter(
     (positionals.length === 0 || positionals.some((words) => name.includes(words))),
 )
 
+/** cells after which the box's contents are looked at, for all of them at once */
+const A_LOOK = 10
+
 const runAll = async (): Promise<readonly Row[]> => {
   const rows: Row[] = []
+  /** Compares what has been claimed since the last look; a row that does not hold becomes a failed one. */
+  const look = async (pair: Pair): Promise<void> => {
+    const open = rows.flatMap(({ verdict, looked }, n) =>
+      typeof verdict === 'string' || looked === true ? [] : [{ n, verdict }],
+    )
+    if (open.length === 0) return
+    if (!pair.box().isOn()) await pair.switchOn()
+    const same = await settle(
+      pair,
+      open.map(({ verdict }) => verdict),
+    ).catch((error: unknown) => {
+      write(`    the box could not be looked at: ${messageOf(error)}`)
+      return new Set<string>()
+    })
+    for (const { n, verdict } of open) {
+      const { name } = rows[n]!
+      const holds = same.has(verdict.snapshot)
+      rows[n] = holds ? { name, verdict, looked: true } : { name, verdict: 'failed: the contents differ' }
+      write(`${holds ? 'ok' : 'not ok'} - ${name}: contents are${holds ? '' : ' not'} equal, by SHA-256`)
+    }
+  }
   let pair: Pair | undefined
   let versions = ''
   for (const cell of chosen) {
@@ -69,19 +94,21 @@ const runAll = async (): Promise<readonly Row[]> => {
         versions = (await mustRun(pair.box(), 'zfs version | head -n 1; ssh -V 2>&1; uname -r')).trim()
       const verdict = await judge(pair, cell, dice)
       rows.push({ name: cell.name, verdict })
-      const locked =
-        verdict.lockedAfter === undefined ? '' : `, locked after ${Math.round(verdict.lockedAfter)} s`
+      const locked = verdict.openFor === undefined ? '' : `, open for ${Math.round(verdict.openFor)} s`
       const ended = verdict.exitCode === null ? '' : ` exit ${verdict.exitCode}${locked};`
-      write(`ok - ${cell.name}:${ended} the next run sent ${verdict.resent} (${seconds()} s)`)
+      write(`     ${cell.name}:${ended} the next run sent ${verdict.resent} (${seconds()} s)`)
+      if (rows.length % A_LOOK === 0) await look(pair)
     } catch (error) {
-      const text = error instanceof Error ? error.message : String(error)
+      const text = messageOf(error)
       rows.push({ name: cell.name, verdict: `failed: ${text.split('\n')[0] ?? ''}` })
       write(`not ok - ${cell.name} (${seconds()} s)\n    ${text.replaceAll('\n', '\n    ')}`)
       // whatever it left must not be the next cell's fault
+      if (pair !== undefined) await look(pair)
       await pair?.stop()
       pair = undefined
     }
   }
+  if (pair !== undefined) await look(pair)
   await pair?.stop()
   if (values.write === true)
     await writeFile(

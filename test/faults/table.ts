@@ -4,6 +4,8 @@ export interface Row {
   readonly name: string
   /** what was seen; a text if it did not hold */
   readonly verdict: Verdict | string
+  /** its contents were compared, and are equal */
+  readonly looked?: true
 }
 
 export interface Circumstances {
@@ -16,8 +18,8 @@ export interface Circumstances {
 
 const rowText = ({ name, verdict }: Row): string => {
   if (typeof verdict === 'string') return `| ${name} | | | | **${verdict.replaceAll('|', '/')}** |`
-  const { exitCode, lockedAfter, resent } = verdict
-  const locked = lockedAfter === undefined ? '' : `${Math.round(lockedAfter)} s`
+  const { exitCode, openFor, resent } = verdict
+  const locked = openFor === undefined ? '' : `${Math.round(openFor)} s`
   return `| ${name} | ${String(exitCode ?? '')} | ${locked} | ${resent} | holds |`
 }
 
@@ -33,10 +35,10 @@ locked its disk by itself or was off, the next plain \`knox backup\` ended with 
 by file (SHA-256), and no more was sent again than the part that was cut (a few MiB that were on their way, and with a power cut what
 ZFS had not written yet).
 
-| what happens | the run ends with | locked or off after | the next run sends | |
+| what happens | the run ends with | box open for | the next run sends | |
 |---|---|---|---|---|
 ${rows.map(rowText).join('\n')}
 
-"Locked after" counts from the injury. A link that goes silent is noticed by sshd within 40 s. These machines are emulated and about
+"Open" counts from the injury to the last look that found something open. A link that goes silent is noticed by sshd within 40 s. These machines are emulated and about
 twenty times slower than real ones.
 `
