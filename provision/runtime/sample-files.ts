@@ -85,6 +85,16 @@ export const pickFiles = async (
   return { files: picked, isLast: !wasCut && !cut }
 }
 
+/** Those of some files that are there. */
+export const findFiles = async (folder: string, paths: readonly Buffer[]): Promise<readonly SampleFile[]> => {
+  const found: SampleFile[] = []
+  for (const path of paths) {
+    const info = await lstat(join(Buffer.from(folder), path)).catch(() => undefined)
+    if (info?.isFile() === true) found.push({ path, key: keyOf(path), bytes: info.size })
+  }
+  return found
+}
+
 /** SHA-256 of a file below a folder, in hex. */
 export const sha256Of = async (folder: string, path: Buffer): Promise<string> => {
   const hash = createHash('sha256')

@@ -116,18 +116,6 @@ describe('a backup', () => {
     )
   })
 
-  test('does not begin below a pool that has no snapshot of its own: it could never be received onto later', async (t) => {
-    const home = await homeBehind(t)
-    await home.zfs('wd:', 'wd/x: c=3')
-    const looked = [HELLO, ...UNLOCK, ...listed('bk:')]
-    await home.box([...looked, 'drain', 'say locked'])
-    await assert.rejects(run(home), knoxError('diverged', /wd has no snapshot of its own[^]*knox snapshot/))
-    await home.zfs('wd:')
-    await home.box([...looked, ...BYE])
-    const { delivered, problems } = await run(home)
-    assert.deepEqual([delivered, problems.map(({ kind }) => kind)], [0, ['no-snapshot']])
-  })
-
   test('takes a disk that opened for finished: it may hold a backup, and is never begun anew by itself', async (t) => {
     const home = await homeBehind(t)
     const disk = { ...DISK, contents: 'geli' as const }
