@@ -85,7 +85,7 @@ export const makeBox = (shell: readonly string[], changes?: (state: string) => B
     .replaceAll(/\b(u?mount) (-t zfs|"\$look"|-f "\$look")/g, `${bin}/$1 $2`)
     .replaceAll(/\breboot (-q|-n -q)/g, `${bin}/reboot $1`)
     .replace(/within 20 /, 'within 2 ')
-    .replace(/^anchor_seconds=30/m, 'anchor_seconds=2')
+    .replace(/^anchor_seconds=90/m, 'anchor_seconds=9')
     .replace(/^idle_seconds=900/m, 'idle_seconds=6')
     // the guard is started by the script's own name: give it the shell under test
     .replaceAll('"$0" guard', `${shell.join(' ')} "$0" guard`)
