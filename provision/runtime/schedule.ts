@@ -16,6 +16,16 @@ export const parseTime = (text: string): Schedule => {
   return { hour: Number(hour), minute: Number(minute) }
 }
 
+/** What is wrong with a time of day, for a question; undefined if nothing is. */
+export const problemOfTime = (text: string): string | undefined => {
+  try {
+    parseTime(text)
+    return undefined
+  } catch {
+    return 'is not a time of day, such as 17:59'
+  }
+}
+
 /** cron gives its commands /usr/bin:/bin only; zfs is in /sbin or /usr/sbin, node in /usr/local/bin on FreeBSD */
 const PATH = '/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin'
 

@@ -8,7 +8,7 @@ import { lastLink } from '../runtime/measure-link.ts'
 import { metadataFile } from '../runtime/prepare-disk.ts'
 import { preview } from '../runtime/preview.ts'
 import { readReceipt } from '../runtime/receipt.ts'
-import { findLine } from '../runtime/schedule.ts'
+import { findLine, problemOfTime } from '../runtime/schedule.ts'
 import { findConfig, homeFolder } from '../system/config-file.ts'
 import { exists } from '../system/files.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
@@ -27,7 +27,14 @@ export const disk: Step = {
     const isPrepared = await exists(join(homeFolder(config), metadataFile(config.box.disk)))
     return isPrepared ? `${config.box.disk} is encrypted, a copy of its metadata is at home` : undefined
   },
-  act: ({ owner }) => owner.run(['prepare-disk']),
+  act: ({ owner }) => {
+    const disk = owner.args.text('disk')
+    return owner.run([
+      'prepare-disk',
+      ...(disk === undefined ? [] : [`--disk=${disk}`]),
+      ...(owner.args.flag('speed') ? ['--speed'] : []),
+    ])
+  },
 }
 
 /** zfs's own rights: a user's runs need no root once they are given. */
@@ -99,6 +106,7 @@ export const schedule: Step = {
       question: 'when shall it run, every day?',
       flag: 'time',
       initial: '17:59',
+      problem: problemOfTime,
     })
     await owner.run(['schedule', '--time', time])
   },

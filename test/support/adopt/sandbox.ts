@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { chmod, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
@@ -185,6 +186,15 @@ export const startSandbox = async (
       return stdout.startsWith('knox 1 ')
     },
   }
+}
+
+/** The machine’s files are what they were, and its owner gets in as before. */
+export const assertAsBefore = async (box: Sandbox): Promise<void> => {
+  for (const [path, text] of Object.entries(OLD)) assert.equal(await box.file(`/${path}`), text, path)
+  for (const path of ['/etc/ssh/knox-ca', '/etc/rc.local', '/root/knox-zfs-receive.sh', '/etc/hostid'])
+    assert.equal(await exists(join(box.dir, path)), false, path)
+  assert.match((await box.file('/etc/ssh/sshd_config')) ?? '', /PermitRootLogin yes/)
+  assert.equal((await box.oldWay()).code, 0)
 }
 
 /** How knox adopt is called in these tests. */

@@ -6,7 +6,7 @@ import { verb } from '../../support/terminal.ts'
 /** In a file of its own: a process that was told to stop starts nothing more. */
 
 test('a stopped run says what is true of the verb that runs now, and not of the one before', async () => {
-  let stop = () => undefined as void
+  let stop = (): void => undefined
   let stderr = ''
   const terminal = {
     stdout: () => undefined,

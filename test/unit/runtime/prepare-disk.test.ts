@@ -71,7 +71,7 @@ describe('a disk', () => {
     checkSame(disk, { ...disk, layout: 'GPT' })
     for (const other of [{ serial: 'X2' }, { serial: undefined }, { bytes: 1e12 }, { inUse: true }] as const)
       assert.throws(
-        () => checkSame(disk, { ...disk, ...other } as Disk),
+        () => checkSame(disk, { ...disk, ...other }),
         knoxError('refused', /is not what it was when it was confirmed.*then da1.*now da1/s),
       )
     for (const contents of ['geli', 'data'] as const)
