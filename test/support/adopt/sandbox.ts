@@ -200,6 +200,6 @@ export const assertAsBefore = async (box: Sandbox): Promise<void> => {
 /** How knox adopt is called in these tests. */
 export const adoptWords = ({ port }: Sandbox, ...more: string[]): readonly string[] => [
   ...['adopt', `127.0.0.1:${port}`, '--ssh-config', '../ssh_config', '--passphrase-file', 'passphrase'],
-  ...(more.includes('--undo-after') ? [] : ['--undo-after', '40']),
+  ...(more.includes('--undo-after') ? [] : ['--undo-after', '200']),
   ...more,
 ]
