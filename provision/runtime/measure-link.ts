@@ -10,8 +10,8 @@ import type { Place } from '../system/runner.ts'
 
 const MIB = 1024 * 1024
 /** MiB: more where the first took too little time to tell */
-const SIZES = [4, 64]
-const LEAST_SECONDS = 1
+const SIZES = [4, 32]
+const LEAST_SECONDS = 0.3
 
 /** Bytes a second to the box and nowhere: network and ssh's encryption, without disk. Undefined if it could not be measured. */
 export const measureLink = async (place: Place): Promise<number | undefined> => {

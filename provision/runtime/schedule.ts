@@ -57,6 +57,10 @@ export const cronLine = ({ hour, minute, node, script, config, log }: CronJob): 
   return line
 }
 
+/** True if this line of a crontab runs at that time of every day. */
+export const runsAt = (line: string, { hour, minute }: Schedule): boolean =>
+  line.startsWith(`${minute} ${hour} * * * `)
+
 const isOurs = (line: string, config: string): boolean => line.endsWith(` ${escaped(markOf(config))}`)
 
 /** The line of this knox.yaml in a crontab; undefined if there is none. */

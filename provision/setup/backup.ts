@@ -8,7 +8,7 @@ import { lastLink } from '../runtime/measure-link.ts'
 import { metadataFile } from '../runtime/prepare-disk.ts'
 import { preview } from '../runtime/preview.ts'
 import { readReceipt } from '../runtime/receipt.ts'
-import { findLine, problemOfTime } from '../runtime/schedule.ts'
+import { findLine, parseTime, problemOfTime, runsAt } from '../runtime/schedule.ts'
 import { findConfig, homeFolder } from '../system/config-file.ts'
 import { exists } from '../system/files.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
@@ -99,7 +99,9 @@ export const schedule: Step = {
   look: async (world) => {
     const path = await findConfig(world.configPath)
     if (path === undefined) return undefined
-    return findLine(await runnerAt(HERE, silent).read(readCrontab), path)
+    const line = findLine(await runnerAt(HERE, silent).read(readCrontab), path)
+    const said = world.owner.args.text('time')
+    return line === undefined || said === undefined || runsAt(line, parseTime(said)) ? line : undefined
   },
   act: async ({ owner }) => {
     const time = await owner.ask({
