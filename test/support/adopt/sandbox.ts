@@ -147,7 +147,7 @@ export const startSandbox = async (
       cwd,
       env: { ...process.env, HOME: cwd },
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: 120_000,
+      timeout: 400_000,
     })
   const knox = (...given: string[]) => ended(start(...given))
   const made = await knox('keys', 'init', '--passphrase-file', 'passphrase')
