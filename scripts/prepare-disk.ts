@@ -128,9 +128,9 @@ export const prepareDisk = defineCommand({
             text: `${disk.name} is the disk whose preparation was cut off: it begins anew`,
           })
         checkDisk(disk, knox.args.flag('erase') || isOurs)
-        const speed = knox.args.flag('speed') && disk.contents === 'blank'
+        const speed = knox.args.flag('speed') && (disk.contents === 'blank' || isOurs)
         if (knox.args.flag('speed') && !speed)
-          knox.emit({ type: 'note', text: 'its speed is not measured, since it is not blank' })
+          knox.emit({ type: 'note', text: 'its speed is not measured, since it holds data' })
         if (knox.dryRun) {
           const commands = [
             ...preparations(config, new Secret('disk key', ''), speed).map((step) => step.change),
