@@ -1,18 +1,28 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, rmdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { defineCommand, type Knox } from '../provision/cli/command.ts'
-import { KnoxError } from '../provision/core/errors.ts'
+import type { Config } from '../provision/core/config.ts'
 import { imageName } from '../provision/core/image-name.ts'
 import { quoteAll } from '../provision/core/quote.ts'
 import { Secret } from '../provision/core/secret.ts'
 import { formatBytes } from '../provision/core/sizes.ts'
 import { readBoxKeys } from '../provision/image/box-keys.ts'
-import { buildActions, buildImage } from '../provision/image/build/build.ts'
-import { bringHome, builderPlace, copyThere, hashThere } from '../provision/image/build/builder.ts'
+import { buildActions, buildImage, openWorkspace, type Stage } from '../provision/image/build/build.ts'
+import {
+  bringHome,
+  builderPlace,
+  copyThere,
+  dropThere,
+  hashThere,
+  packThere,
+  receiveArgv,
+  withCopy,
+} from '../provision/image/build/builder.ts'
+import { customiseThere } from '../provision/image/build/ready.ts'
 import { workspaceOf } from '../provision/image/build/workspace.ts'
 import { customiseActions, customiseImage } from '../provision/image/customise.ts'
-import { fromImage, fromImageActions } from '../provision/image/from-image.ts'
+import { checkReady, fromImage, fromImageActions } from '../provision/image/from-image.ts'
 import { overlayOf } from '../provision/image/overlay.ts'
 import {
   publishActions,
@@ -20,24 +30,32 @@ import {
   type Published,
   type PublishFacts,
 } from '../provision/image/publish.ts'
-import { findConfig, homeFolder } from '../provision/system/config-file.ts'
-import { exists } from '../provision/system/files.ts'
-import { HERE, runnerAt } from '../provision/system/runner.ts'
+import { findConfig, homeFolder, parseConfig } from '../provision/system/config-file.ts'
+import { ensurePrivateDir, exists, realFolder } from '../provision/system/files.ts'
+import { withLock } from '../provision/system/lock.ts'
+import { HERE, runnerAt, type Place } from '../provision/system/runner.ts'
+import { memoryDisks } from '../provision/tools/mdconfig.ts'
+
+/** in the package's own folder */
+const EXAMPLE = new URL('../knox.example.yaml', import.meta.url)
 
 const DEFAULT_WORK = '/var/tmp/knox-build'
 const INPUT = 'everything it was made of'
 
 const today = (): string => new Date().toISOString().slice(0, 10)
 
-/** One hash over the raw image's stamp and every file of the box. */
+/**
+ * One hash over the raw image's stamp and every file of the box. Without what is secret: the public key stands for it, and
+ * the hash goes into the manifest.
+ */
 const contentStamp = async (knox: Knox, built: string): Promise<string> => {
   const config = await knox.config()
   const overlay = await overlayOf(config.box, await readBoxKeys(homeFolder(config)))
   const hash = createHash('sha256').update(built)
   for (const { path, mode, content } of overlay) {
     hash.update(`\0${path}\0${mode}\0`)
-    if (content instanceof Secret) hash.update(content.reveal())
-    else hash.update(typeof content === 'string' ? content : JSON.stringify(content))
+    if (!(content instanceof Secret))
+      hash.update(typeof content === 'string' ? content : JSON.stringify(content))
   }
   return hash.digest('hex')
 }
@@ -69,122 +87,193 @@ interface Paths {
   readonly out: string
 }
 
+/** What is in the making in the folder that gets the image; one run at a time has it. */
+const makingIn = (out: string): string => join(out, '.knox-work')
+
+const withMaking = async <T>({ out }: Paths, work: (folder: string) => Promise<T>): Promise<T> => {
+  const folder = makingIn(out)
+  await ensurePrivateDir(folder)
+  try {
+    return await withLock(folder, () => work(folder))
+  } finally {
+    await rmdir(folder).catch(() => undefined)
+  }
+}
+
 const publish = async (
   knox: Knox,
   { out }: Paths,
   image: string,
-  facts: Omit<PublishFacts, 'date'>,
-  isRest = false,
+  { facts, replace = false, sha256 }: ToPublish,
 ): Promise<Published> => {
   const config = await knox.config()
-  await mkdir(out, { recursive: true })
   return publishImage({
     ...{ image, config, folder: homeFolder(config), out, compress: knox.args.flag('compress') },
     ...{
       facts: { ...facts, date: today() },
-      replace: isRest || knox.args.flag('force'),
+      replace: replace || knox.args.flag('force'),
       emit: knox.emit,
       signal: knox.signal,
+      ...(sha256 === undefined ? {} : { sha256 }),
     },
   })
+}
+
+interface ToPublish {
+  readonly facts: Omit<PublishFacts, 'date'>
+  readonly replace?: boolean
+  readonly sha256?: string
+}
+
+/** Publishes the customised image of the build host. */
+const publishFrom = async (
+  knox: Knox,
+  { place, paths, making }: { readonly place: Place; readonly paths: Paths; readonly making: string },
+  image: string,
+  what: ToPublish,
+): Promise<void> => {
+  const runner = runnerAt(place, knox.emit, 3600)
+  if (place === HERE) told(knox, await publish(knox, paths, image, what))
+  else {
+    const packed = join(making, 'image.img.xz')
+    try {
+      const sha256 = await runner.read(hashThere(image))
+      await bringHome(place, image, packed, knox.emit)
+      told(knox, await publish(knox, paths, packed, { ...what, sha256 }))
+    } finally {
+      await rm(packed, { force: true })
+    }
+  }
 }
 
 /** The same customising on a ready image. */
 const fromReady = async (knox: Knox, paths: Paths, from: string): Promise<undefined> => {
   const config = await knox.config()
+  const place = builderPlace(config.image.builder)
   const sha256 = knox.args.text('sha256')
-  await mkdir(paths.out, { recursive: true })
-  const work = join(paths.out, '.knox-work.img')
-  try {
-    const { customised, input } = await fromImage({
-      ...{ from: resolve(from), work, folder: homeFolder(config), config },
-      ...{ emit: knox.emit, signal: knox.signal, ...(sha256 === undefined ? {} : { sha256 }) },
-    })
-    told(knox, await publish(knox, paths, work, { revisions: {}, inputs: [input], customised }))
-    return
-  } finally {
-    await rm(work, { force: true })
+  const { emit, signal } = knox
+  const options = {
+    ...{ from: resolve(from), work: join(makingIn(paths.out), 'image.img'), folder: homeFolder(config) },
+    ...{ config, emit, signal, ...(sha256 === undefined ? {} : { sha256 }) },
   }
+  const ready = await checkReady(options, runnerAt(place, emit))
+  const copy = place === HERE ? options.work : workspaceOf(paths.work).image
+  await withMaking(paths, (making) =>
+    withCopy(place, copy, emit, async () => {
+      const { customised, input } =
+        place === HERE
+          ? await fromImage(options, ready)
+          : await customiseThere({ ...options, place, image: copy }, ready)
+      const facts = { revisions: {}, inputs: [input], customised }
+      await publishFrom(knox, { place, paths, making }, copy, { facts })
+    }),
+  )
+  return undefined
 }
 
 const fromSources = async (knox: Knox, paths: Paths): Promise<undefined> => {
   const config = await knox.config()
   const folder = homeFolder(config)
-  await readBoxKeys(folder) // hours of building would be lost without them
-  const { emit, signal } = knox
+  const { emit, signal, confirm } = knox
   const place = builderPlace(config.image.builder)
-  const lockFile = await lockFileOf(knox)
-  const { space, revisions, stamp } = await buildImage({
+  const options = {
     config,
     folder: paths.work,
-    lockFile,
     place,
     emit,
-    confirm: knox.confirm,
+    signal,
+    confirm,
+    lockFile: await lockFileOf(knox),
+  }
+  const space = await openWorkspace(options)
+  await readBoxKeys(folder) // hours of building would be lost without them
+  const build = () =>
+    withMaking(paths, async (making) => {
+      const { revisions, inputs, stamp } = await buildImage(space, options)
+      const content = await contentStamp(knox, stamp)
+      const same = await findSame(paths.out, content)
+      const wanted = knox.args.flag('compress') ? [same, `${same ?? ''}.xz`] : [same]
+      const isWhole = (
+        await Promise.all(wanted.map(async (path) => path !== undefined && (await exists(path))))
+      ).every(Boolean)
+      if (isWhole && !knox.args.flag('force')) {
+        knox.result(`${same ?? ''} was made of just this already; nothing was done`, {
+          image: { path: same },
+        })
+        return
+      }
+      await withCopy(place, space.image, emit, async () => {
+        await runnerAt(place, emit, 3600).act(copyThere(space.raw, space.image))
+        const customised = await customiseImage({ image: space.image, folder, config, emit, signal, place })
+        const facts = { revisions, inputs: [...inputs, { name: INPUT, sha256: content }], customised }
+        await publishFrom(knox, { place, paths, making }, space.image, { facts, replace: same !== undefined })
+      })
+    })
+  if (place !== HERE) await build()
+  else {
+    await mkdir(space.folder, { recursive: true })
+    await withLock(space.folder, build)
+  }
+  return undefined
+}
+
+/** The knox.yaml, or where there is none yet the example: a plan needs no more. */
+const configForPlan = async (knox: Knox): Promise<Config> => {
+  if (knox.configPath !== undefined || (await findConfig(undefined)) !== undefined) return knox.config()
+  knox.emit({ type: 'note', text: 'there is no knox.yaml yet: this is the plan for knox.example.yaml' })
+  return parseConfig(await readFile(EXAMPLE, 'utf8'), 'knox.example.yaml')
+}
+
+const planOf = async (
+  knox: Knox,
+  config: Config,
+  { paths, from }: { readonly paths: Paths; readonly from: string | undefined },
+): Promise<readonly Stage[]> => {
+  const compress = knox.args.flag('compress')
+  const place = builderPlace(config.image.builder)
+  const work = place === HERE ? await realFolder(workspaceOf(paths.work).folder) : paths.work
+  const space = workspaceOf(work)
+  const making = makingIn(paths.out)
+  const home = place === HERE ? [] : [hashThere(space.image).argv, packThere(space.image)]
+  const publishing = (image: string) => ({
+    stage: 'publish',
+    commands: [...home, ...publishActions({ image, compress }), dropThere(image).argv],
   })
-  const content = await contentStamp(knox, stamp)
-  const same = await findSame(paths.out, content)
-  const wanted = knox.args.flag('compress') ? [same, `${same ?? ''}.xz`] : [same]
-  const isWhole = (
-    await Promise.all(wanted.map(async (path) => path !== undefined && (await exists(path))))
-  ).every(Boolean)
-  if (isWhole && !knox.args.flag('force')) {
-    knox.result(`${same ?? ''} was made of just this already; nothing was done`, { image: { path: same } })
-    return undefined
-  }
-  const runner = runnerAt(place, emit, 3600)
-  await runner.act(copyThere(space.raw, space.image))
-  const customised = await customiseImage({ image: space.image, folder, config, emit, signal, place })
-  const facts = { revisions, inputs: [{ name: INPUT, sha256: content }], customised }
+  if (from === undefined)
+    return [
+      ...(await buildActions(config, work, await lockFileOf(knox))),
+      {
+        stage: 'customise',
+        commands: [copyThere(space.raw, space.image).argv, ...(await customiseActions(config, space.image))],
+      },
+      publishing(space.image),
+    ]
   if (place === HERE) {
-    told(knox, await publish(knox, paths, space.image, facts, same !== undefined))
-    return
+    const image = join(making, 'image.img')
+    return [
+      { stage: 'customise', commands: await fromImageActions({ from: resolve(from), work: image, config }) },
+      publishing(image),
+    ]
   }
-  const packed = join(paths.out, '.knox-work.img.xz')
-  await mkdir(paths.out, { recursive: true })
-  try {
-    const there = await runner.read(hashThere(space.image))
-    await bringHome(place, space.image, packed, emit)
-    const published = await publish(knox, paths, packed, facts, same !== undefined)
-    if (published.image.sha256 !== there) {
-      for (const path of [
-        published.image.path,
-        published.manifest,
-        ...(published.packed === undefined ? [] : [published.packed.path]),
-      ])
-        for (const file of [path, `${path}.sha256`]) await rm(file, { force: true })
-      throw new KnoxError(
-        'verification',
-        'the image that came from the build host is another than it has there',
-        ['it was removed; run it again'],
-      )
-    }
-    told(knox, published)
-    return
-  } finally {
-    await rm(packed, { force: true })
-  }
+  const sending = [memoryDisks.argv, receiveArgv(space.image), hashThere(space.image).argv]
+  return [
+    { stage: `send ${resolve(from)}`, commands: sending },
+    { stage: 'customise', commands: await customiseActions(config, space.image) },
+    publishing(space.image),
+  ]
 }
 
 const dryRun = async (knox: Knox, paths: Paths, from: string | undefined): Promise<undefined> => {
-  const config = await knox.config()
-  const space = workspaceOf(paths.work)
-  const image = from === undefined ? space.image : join(paths.out, '.knox-work.img')
-  const commands = [
-    ...(from === undefined
-      ? [
-          ...(await buildActions(config, paths.work, await lockFileOf(knox))),
-          copyThere(space.raw, space.image).argv,
-          ...(await customiseActions(config, image)),
-        ]
-      : await fromImageActions({ from: resolve(from), work: image, config })),
-    ...publishActions({ image, compress: knox.args.flag('compress') }),
-  ].map(quoteAll)
-  const name = join(paths.out, imageName(config, today()))
-  knox.result([...commands, `# then ${name} with its manifest and checksums`].join('\n'), {
-    commands,
-    image: name,
-  })
+  const config = await configForPlan(knox)
+  const stages = await planOf(knox, config, { paths, from })
+  const image = join(paths.out, imageName(config, today()))
+  const lines = [
+    ...(config.image.builder === undefined ? [] : [`# on ${config.image.builder}, by ssh`]),
+    ...stages.flatMap(({ stage, commands }) => [`# ${stage}`, ...commands.map(quoteAll)]),
+    `# then ${image} with its manifest and checksums`,
+  ]
+  const commands = stages.flatMap((stage) => stage.commands.map(quoteAll))
+  knox.result(lines.join('\n'), { commands, image })
   return undefined
 }
 

@@ -92,12 +92,41 @@ const checkModules = (box: BoxConfig, found: readonly string[]): void => {
     ])
 }
 
-const checkFirmware = (found: readonly string[]): void => {
-  const names = found.map((path) => basename(path).toLowerCase())
-  if (!names.includes('config.txt') || !names.some((name) => /^start\w*\.elf$/.test(name)))
-    throw new KnoxError('verification', 'the FAT slice of the image has no firmware of the Raspberry Pi', [
-      'config.txt and start.elf are needed: it would not start',
-    ])
+const NO_START = ['it would not start', 'build or fetch the image again'] as const
+
+/** What the Raspberry Pi itself starts from, what config.txt names for it, and what U-Boot goes on with. */
+const firmwareReads = (boot: string): readonly Read<undefined>[] => {
+  const names = new Set<string>()
+  const config: Read<string> = {
+    effect: 'read',
+    argv: ['cat', `${boot}/config.txt`],
+    parse: (stdout) => stdout,
+  }
+  return [
+    checked(namesIn(boot, '*'), (found) => {
+      for (const path of found) names.add(basename(path).toLowerCase())
+      if (!names.has('config.txt') || ![...names].some((name) => /^start\w*\.elf$/.test(name)))
+        throw new KnoxError(
+          'verification',
+          'the FAT slice of the image has no firmware of the Raspberry Pi',
+          ['config.txt and start.elf are needed', ...NO_START],
+        )
+    }),
+    checked(config, (text) => {
+      const named = [...text.matchAll(/^(?:kernel|device_tree)=([\w.+-]+)\s*$/gm)].map(
+        ([, name = '']) => name,
+      )
+      // the U-Boot that crochet takes loads FreeBSD's loader from there
+      const wanted = named.includes('u-boot.img') ? [...named, 'ubldr'] : named
+      const missing = wanted.filter((name) => !names.has(name.toLowerCase()))
+      if (missing.length > 0)
+        throw new KnoxError(
+          'verification',
+          `the FAT slice of the image lacks ${missing.join(', ')}`,
+          NO_START,
+        )
+    }),
+  ]
 }
 
 const checkSound = (what: string, findings: readonly string[]): void => {
@@ -170,7 +199,7 @@ export const checkingSteps = (plan: CustomisePlan, findings: Findings): readonly
         checked(namesIn(`${place.root}/boot/kernel`, '*'), (found) => checkModules(box, found)),
         unmount(place.root),
         mountFat(fat, place.boot),
-        checked(namesIn(place.boot, '*'), checkFirmware),
+        ...firmwareReads(place.boot),
         unmount(place.boot),
         mdDetach(unit),
       ],

@@ -40,7 +40,7 @@ export interface CustomiseOptions {
   readonly config: Config
   readonly emit: Emit
   readonly signal: AbortSignal
-  /** of every file that is written, in whole seconds: the source revision's, so that the same input gives the same files */
+  /** of every file that is written, in whole seconds: fixed, so that the same input gives the same files */
   readonly time?: Date
   /** the FreeBSD machine that does it */
   readonly place?: Place

@@ -1,5 +1,6 @@
 import { readdir, rm } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
+import type { Runner } from '../core/command.ts'
 import { KnoxError } from '../core/errors.ts'
 import { readTextIfAny } from '../system/files.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
@@ -9,7 +10,7 @@ import { checksumFor, hashFile, readChecksum } from './checksum.ts'
 import { checkRoom, copyInto, makeFile } from './copy-image.ts'
 import { customiseActions, customiseImage, type Customised, type CustomiseOptions } from './customise.ts'
 import { progressOf } from './flash.ts'
-import { openImage } from './source.ts'
+import { openImage, type ImageSource } from './source.ts'
 
 /** A ready image, the tutorial's or an official one, made into the box's: a copy of it is customised, never itself. */
 
@@ -97,20 +98,34 @@ export const fromImageActions = async ({
   ]
 }
 
+/** An image that was looked at, and has the right checksum. */
+export interface Ready {
+  readonly source: ImageSource
+  readonly input: FromImage['input']
+}
+
+/**
+ * Looks at the image, and then whether it can be customised where the runner is, before anything large is read; then checks
+ * its SHA-256. Throws `usage`, `config`, `platform`, `refused` if nothing says what the checksum must be, `verification`.
+ */
+export const checkReady = async (options: FromImageOptions, runner: Runner): Promise<Ready> => {
+  const { from, sha256, emit } = options
+  if (sha256 !== undefined) await wantedChecksum(from, sha256)
+  const source = await openImage(from, runnerAt(HERE, emit))
+  await runner.read(memoryDisks)
+  return { source, input: { name: basename(from), sha256: await checkSum(options) } }
+}
+
 /**
  * Checks the image's SHA-256, copies or unpacks it to `work`, and customises that. Throws `refused` if nothing says what
  * the checksum must be, `verification` if it is another or the image is damaged, `config` if it is no image, `no-space`,
  * and what customiseImage throws; `work` is gone then.
  */
-export const fromImage = async (options: FromImageOptions): Promise<FromImage> => {
+export const fromImage = async (options: FromImageOptions, ready?: Ready): Promise<FromImage> => {
   const { from, work, emit, signal } = options
-  const runner = runnerAt(HERE, emit)
   if (resolve(from) === resolve(work))
     throw new KnoxError('usage', `${work} cannot be made from itself`, ['choose another name for the copy'])
-  const source = await openImage(from, runner)
-  // before anything large is read or written: can it be customised here?
-  await runner.read(memoryDisks)
-  const sha256 = await checkSum(options)
+  const { source, input } = ready ?? (await checkReady(options, runnerAt(HERE, emit)))
   await checkRoom(work, source.bytes)
   emit({ type: 'step', title: `copying ${from}` })
   const copy = await makeFile(work, (file) => copyInto(file, source, { emit, signal, what: 'copied' }))
@@ -120,5 +135,5 @@ export const fromImage = async (options: FromImageOptions): Promise<FromImage> =
     await rm(work, { force: true })
     throw error
   })
-  return { customised, input: { name: basename(from), sha256 }, bytes: source.bytes }
+  return { customised, input, bytes: source.bytes }
 }

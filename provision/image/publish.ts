@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Config } from '../core/config.ts'
 import { KnoxError } from '../core/errors.ts'
@@ -39,6 +40,8 @@ export interface PublishOptions {
   /** make an .xz beside the image */
   readonly compress: boolean
   readonly facts: PublishFacts
+  /** what the SHA-256 of the image must be, in hex, if it came from afar */
+  readonly sha256?: string
   /** replace files of that name */
   readonly replace?: boolean
   readonly emit?: Emit
@@ -130,7 +133,8 @@ export const publishActions = ({ image, compress }: Pick<PublishOptions, 'image'
 /**
  * Copies the image to `out` as knox-<box>-<release>-<date>.img, with .sha256, .json and, if wanted, .xz; all of mode 0600,
  * for the image holds the host key. The image gets its name last: where it stands, all that belongs to it stands too.
- * Throws `refused` if one of them is there, `no-space`, `config` if keys and image do not belong together.
+ * Throws `refused` if one of them is there, `no-space`, `config` if keys and image do not belong together,
+ * `verification` if it is not the image that was meant.
  */
 export const publishImage = async (options: PublishOptions): Promise<Published> => {
   const { image, config, out, compress, facts, replace = false } = options
@@ -155,6 +159,12 @@ export const publishImage = async (options: PublishOptions): Promise<Published> 
     const copy = await makeFile(path, (file) => copyInto(file, source, { emit, signal, what: 'copied' }))
     made.push(copy)
     const whole = { path, bytes: source.bytes, sha256: copy.value }
+    if (options.sha256 !== undefined && options.sha256 !== whole.sha256)
+      throw new KnoxError(
+        'verification',
+        'the image that came from the build host is another than it has there',
+        ['nothing of it was kept; run it again'],
+      )
     let packed: PublishedFile | undefined
     if (compress) {
       const result = await pack(image, packedPath, signal)
@@ -164,6 +174,9 @@ export const publishImage = async (options: PublishOptions): Promise<Published> 
     }
     made.push(await text(manifestPath, manifestOf(options, whole, packed)))
     made.push(await text(`${path}.sha256`, sumLine(whole)))
+    // an older image must never stand beside the papers of this one
+    if (replace)
+      for (const name of [path, packedPath, `${packedPath}.sha256`]) await rm(name, { force: true })
     for (const { finish } of made.toReversed()) await finish()
     emit({ type: 'done', title: `${path} is made` })
     return { image: whole, packed, manifest: manifestPath }

@@ -1,14 +1,17 @@
+import { createHash } from 'node:crypto'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import type { Runner } from '../core/command.ts'
 import { KnoxError } from '../core/errors.ts'
 import { openSource } from '../system/process.ts'
 import { failureOf } from '../system/runner.ts'
 import { xzUnpack, xzUnpackedBytes } from '../tools/xz.ts'
-import { bufferOf, inChunks } from './chunks.ts'
+import { bufferOf, CHUNK, inChunks } from './chunks.ts'
+import { checkStopped } from './drive-io.ts'
 
 /** An image file as it will stand on a drive. */
 export interface ImageSource {
   readonly path: string
+  readonly isPacked: boolean
   /** unpacked, in bytes */
   readonly bytes: number
   /**
@@ -119,6 +122,7 @@ export const openImage = async (path: string, runner: Runner): Promise<ImageSour
   const bytes = isPacked ? await runner.read(xzUnpackedBytes(path)) : info.size
   const image = {
     path,
+    isPacked,
     bytes,
     chunks: (buffers: readonly Buffer[]) =>
       isPacked ? unpackedChunks(path, bytes, buffers) : plainChunks(path, bytes, buffers),
@@ -128,4 +132,14 @@ export const openImage = async (path: string, runner: Runner): Promise<ImageSour
     return image
   }
   throw noImage(`the image is empty: ${path}`, 'build or fetch it again')
+}
+
+/** SHA-256 of the unpacked image, in hex. */
+export const hashImage = async (image: ImageSource, signal: AbortSignal): Promise<string> => {
+  const hash = createHash('sha256')
+  for await (const chunk of image.chunks([Buffer.alloc(CHUNK), Buffer.alloc(CHUNK)])) {
+    checkStopped(signal)
+    hash.update(chunk)
+  }
+  return hash.digest('hex')
 }

@@ -7,13 +7,14 @@ import {
   mkdtemp,
   open,
   readFile,
+  realpath,
   rename,
   rm,
   stat,
   unlink,
 } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { KnoxError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
 
@@ -22,6 +23,12 @@ export const exists = (path: string): Promise<boolean> =>
   lstat(path).then(
     () => true,
     () => false,
+  )
+
+/** A path without links, of what is there and what is not yet. */
+export const realFolder = async (path: string): Promise<string> =>
+  realpath(path).catch(async () =>
+    path === dirname(path) ? path : join(await realFolder(dirname(path)), basename(path)),
   )
 
 /** Makes a folder of mode 0700 where there is none. */

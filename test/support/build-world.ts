@@ -1,9 +1,12 @@
-import { execFileSync, spawn } from 'node:child_process'
+import assert from 'node:assert/strict'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { chmod, copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { tempFolder, writeProgram } from './expect.ts'
 import { imageWorld, STAND_INS, type ImageWorld } from './image-world.ts'
 
 /** A build host of stand-ins: small git repositories play the sources, test/freebsd/crochet plays crochet. */
@@ -36,6 +39,8 @@ export interface BuildWorld extends ImageWorld {
   /** how often crochet was begun */
   readonly crochets: () => Promise<number>
   readonly images: () => Promise<readonly string[]>
+  /** forgets which revision of FreeBSD was built */
+  readonly pinCrochet: () => Promise<void>
   readonly writeYaml: (image: Readonly<Record<string, string>>) => Promise<void>
 }
 
@@ -58,6 +63,7 @@ export const writeFreebsd = async (folder: string): Promise<void> => {
   await mkdir(join(folder, CPUVAR, '..'), { recursive: true })
   await mkdir(join(folder, 'sys/conf'), { recursive: true })
   await writeFile(join(folder, 'sys/conf/newvers.sh'), 'REVISION="10.2"\n')
+  await writeFile(join(folder, 'Makefile'), '')
   await writeFile(join(folder, 'sys/arm/conf/RPI-B'), 'ident\t\tRPI-B\n')
   await writeFile(join(folder, CPUVAR), '#define\tcpu_seqid\tcpuid\n#define\tcpu_id\tcpuid\n#define\tother\n')
 }
@@ -84,11 +90,15 @@ export const buildWorld = async (t: TestContext): Promise<BuildWorld> => {
   }
   await writeYaml({})
   // the real crochet is pinned by knox itself
-  const lock = {
-    freebsd: { url: source, revision: revisions.freebsd },
-    crochet: { url: crochet, revision: revisions.crochet },
-  }
-  await writeFile(join(dir, 'knox.lock.json'), JSON.stringify(lock))
+  const pin = (freebsd: string) =>
+    writeFile(
+      join(dir, 'knox.lock.json'),
+      JSON.stringify({
+        freebsd: { url: freebsd, revision: revisions.freebsd },
+        crochet: { url: crochet, revision: revisions.crochet },
+      }),
+    )
+  await pin(source)
   const set = (name: string, text = '') => writeFile(join(world.world, name), text)
   await set('u-boot')
   const start: BuildWorld['start'] = (...words) => {
@@ -107,10 +117,40 @@ export const buildWorld = async (t: TestContext): Promise<BuildWorld> => {
   return {
     ...world,
     ...{ work, out, start, set, writeYaml },
+    pinCrochet: () => pin('elsewhere'),
     build: (...words) => start(...words).ended,
     has: (name) => existsSync(join(world.world, name)),
     crochets: async () =>
       ((await readFile(join(world.world, 'log'), 'utf8')).match(/^crochet\.sh/gm) ?? []).length,
     images: async () => (await readdir(out).catch(() => [])).sort(),
   }
+}
+
+export const ok = ({ code, stderr }: Ran): void => assert.equal(code, 0, stderr)
+export const fails = ({ code, stderr }: Ran, wanted: number, pattern: RegExp): void => {
+  assert.equal(code, wanted, stderr)
+  assert.match(stderr, pattern)
+}
+export const nothingLeft = async (world: BuildWorld): Promise<void> =>
+  assert.deepEqual(await world.leftovers(), [])
+export const until = async (ready: () => boolean): Promise<void> => {
+  // a machine under load takes its time
+  for (let n = 0; n < 3600 && !ready(); n += 1) await sleep(50)
+  assert.ok(ready())
+}
+
+/**
+ * image.builder with a stand-in for ssh: the words after -- go to a login shell here, as sshd does; csh is what FreeBSD's root
+ * has. What runs there lives on when ssh is gone, as at a distance.
+ */
+export const useSsh = async (t: TestContext, world: BuildWorld): Promise<void> => {
+  const bin = await tempFolder(t)
+  const shell = spawnSync('sh', ['-c', 'command -v tcsh']).status === 0 ? 'tcsh -f' : 'sh'
+  await writeProgram(
+    bin,
+    'ssh',
+    `while [ "$1" != -- ]; do last=$1; shift; done; [ "$last" = root@builder.lan ] || exit 255; exec 3<&0; setsid ${shell} -c "$2" <&3 & exec 3<&-; wait $!`,
+  )
+  world.usePath(`${bin}:${process.env['PATH'] ?? ''}`)
+  await world.writeYaml({ builder: 'root@builder.lan:2222' })
 }

@@ -97,9 +97,10 @@ const makeDisk = async (disk: string, kind: keyof typeof KINDS): Promise<void> =
     's2a.owners': '1001:1001 /etc\n',
   })
   await write(join(disk, 's1'), {
-    'config.txt': 'gpu_mem=32\n',
+    'config.txt': 'gpu_mem=32\ndevice_tree=rpi.dtb\ndevice_tree_address=0x100\nkernel=u-boot.img\n',
     'START.ELF': 'firmware',
     'bootcode.bin': 'x',
+    ...{ 'rpi.dtb': 'x', 'u-boot.img': 'x', ubldr: 'x' },
   })
   await write(join(disk, 's2a'), {
     'bin/freebsd-version': `#!/bin/sh\nUSERLAND_VERSION="${release}"\n`,

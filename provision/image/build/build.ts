@@ -1,27 +1,43 @@
 import { createHash } from 'node:crypto'
+import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Change, Read, Runner } from '../../core/command.ts'
 import type { Config } from '../../core/config.ts'
 import { KnoxError } from '../../core/errors.ts'
 import type { Emit } from '../../core/events.ts'
+import { printable } from '../../core/names.ts'
 import { tidyUp } from '../../system/process.ts'
 import { runnerAt, type Place } from '../../system/runner.ts'
 import { mdDetach } from '../../tools/mdconfig.ts'
 import { unmount } from '../../tools/mount.ts'
+import { withLeftover } from '../workplace.ts'
 import {
   changeCpuvar,
   cpuvarState,
   fileChanges,
   holds,
+  imageBytes,
+  isOurChange,
+  keepMarks,
   unexpectedCpuvar,
   writeFile,
+  type BuiltFrom,
   type FileChange,
 } from './changes.ts'
-import { crochetArgv, errorLines, runCrochet } from './crochet.ts'
+import { crochetArgv, endCrochet, errorLines, runCrochet } from './crochet.ts'
 import { checkKernel } from './kernel-check.ts'
 import { readLock, writeLock, type Lock } from './lock-file.ts'
-import { checkHost, leftoversOf, lookAtHost, type Leftovers } from './preflight.ts'
-import { CROCHET_REVISION, fetchTree, kindOf, treeRevision, type Tree } from './sources.ts'
+import { checkHost, firmware, leftoverReads, leftoversOf, lookAtHost, type Leftovers } from './preflight.ts'
+import {
+  changedFiles,
+  CROCHET_REVISION,
+  fetchTree,
+  isOfFolder,
+  kindOf,
+  treeRevision,
+  type ChangedFile,
+  type Tree,
+} from './sources.ts'
 import { workspaceOf, type Workspace } from './workspace.ts'
 
 /** From sources to a raw image: each stage looks whether it is done, and a rerun goes on at the one that failed. */
@@ -34,20 +50,28 @@ export interface BuildOptions {
   /** the build host */
   readonly place: Place
   readonly emit: Emit
+  /** aborts when the owner wants an end */
+  readonly signal: AbortSignal
   /** asked before what an earlier failure has left is taken down; throws if that is not wanted */
   readonly confirm: (question: string) => Promise<void>
 }
 
+/** What an image was made of, with its SHA-256 in hex. */
+export interface Input {
+  readonly name: string
+  readonly sha256: string
+}
+
 export interface Built {
-  readonly space: Workspace
   readonly revisions: Readonly<Record<string, string>>
+  readonly inputs: readonly Input[]
   /** one hash over all that the raw image was built from */
   readonly stamp: string
 }
 
 const treesOf = ({ image, box }: Config, space: Workspace, lock: Lock | undefined): readonly Tree[] => {
   const pinned = (name: 'freebsd' | 'crochet', url: string) =>
-    lock?.[name].url === url ? lock[name].revision : undefined
+    lock?.[name].url === url && !isOfFolder(lock[name].revision) ? lock[name].revision : undefined
   const source = image.source ?? `https://svn.freebsd.org/base/${box.release}`
   const crochet = image.crochet ?? 'https://github.com/freebsd/crochet.git'
   return [
@@ -64,14 +88,15 @@ const treesOf = ({ image, box }: Config, space: Workspace, lock: Lock | undefine
 
 const fetchOne = async (runner: Runner, tree: Tree, emit: Emit): Promise<string> => {
   const before = await runner.read(treeRevision(tree))
-  if (before !== undefined && before === tree.revision) {
+  if (before !== undefined && (before === tree.revision || isOfFolder(before))) {
     emit({ type: 'done', title: `the sources of ${tree.name} are there: ${before}` })
     return before
   }
   emit({ type: 'step', title: `fetching ${tree.name} from ${tree.url}` })
   await runner.act(fetchTree(tree))
   const revision = await runner.read(treeRevision(tree))
-  if (revision === undefined || (tree.revision !== undefined && revision !== tree.revision))
+  const isOther = tree.revision !== undefined && revision !== tree.revision
+  if (revision === undefined || (isOther && !isOfFolder(revision)))
     throw new KnoxError(
       'verification',
       `the sources of ${tree.name} are not whole, or not the revision that was asked for`,
@@ -98,10 +123,37 @@ const change = async (
   }
 }
 
-const stampOf = (revisions: Readonly<Record<string, string>>, files: readonly FileChange[]): string =>
-  createHash('sha256')
-    .update(JSON.stringify([revisions, files.map(({ path, content }) => [path, content]), 'cpuvar 1']))
-    .digest('hex')
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
+
+const NAMES = 3
+
+/** What somebody has changed in a tree by hand; it is built as it stands, and said. */
+const readChanges = async (runner: Runner, tree: Tree, emit: Emit): Promise<readonly ChangedFile[]> => {
+  const files = (await runner.read(changedFiles(tree))).filter(({ path }) => !isOurChange(path))
+  const names = files.slice(0, NAMES).map(({ path }) => printable(path))
+  if (files.length > NAMES) names.push(`${files.length - NAMES} more`)
+  if (files.length > 0)
+    emit({
+      type: 'warning',
+      text: `the sources of ${tree.name} are not as their revision has them: ${names.join(', ')}`,
+    })
+  return files
+}
+
+const inputsOf = (
+  files: readonly FileChange[],
+  changed: ReadonlyMap<string, readonly ChangedFile[]>,
+  firmwareFiles: readonly Input[],
+): readonly Input[] => [
+  ...files.map(({ path, content }) => ({ name: basename(path), sha256: sha256(content) })),
+  ...[...changed].flatMap(([tree, all]) =>
+    all.map(({ path, sha256: hash = 'gone' }) => ({ name: `${tree}: ${path}`, sha256: hash })),
+  ),
+  ...firmwareFiles,
+]
+
+const stampOf = (revisions: Built['revisions'], inputs: readonly Input[]): string =>
+  sha256(JSON.stringify([revisions, inputs.map(({ name, sha256: hash }) => [name, hash]), 'cpuvar 1']))
 
 const readStamp = ({ raw, stamp }: Workspace): Read<string> => ({
   effect: 'read',
@@ -116,12 +168,6 @@ const setStamp = ({ stamp }: Workspace, text: string): Change => ({
 })
 
 const removeStamp = ({ stamp }: Workspace): Change => ({ effect: 'change', argv: ['rm', '-f', stamp] })
-
-const processors: Read<number> = {
-  effect: 'read',
-  argv: ['sysctl', '-n', 'hw.ncpu'],
-  parse: (stdout) => Math.max(1, Number.parseInt(stdout) || 1),
-}
 
 const readLog = (log: string): Read<string> => ({
   effect: 'read',
@@ -147,19 +193,41 @@ const takeDown = async (runner: Runner, space: Workspace): Promise<void> => {
   }
 }
 
+/** The marks of crochet stand for a revision and what was changed in it; what is in sys is in the kernel only. */
+const builtFrom = (revision: string, changed: readonly ChangedFile[]): BuiltFrom => {
+  const hashOf = (files: readonly ChangedFile[]) =>
+    sha256(JSON.stringify([revision, files.map(({ path, sha256: hash }) => [path, hash ?? ''])]))
+  return { world: hashOf(changed.filter(({ path }) => !path.startsWith('sys/'))), kernel: hashOf(changed) }
+}
+
+const argvOf = ({ argv }: { readonly argv: readonly string[] }): readonly string[] => argv
+
+/** A part of a build for a dry run. */
+export interface Stage {
+  readonly stage: string
+  readonly commands: readonly (readonly string[])[]
+}
+
 const describe = ({ mounted, units }: Leftovers): string =>
   [...mounted, ...units.map((unit) => `md${unit}`)].join(', ')
 
 /** Runs crochet; what it mounts and attaches is gone afterwards, whatever happens. */
-const runBuild = async (runner: Runner, space: Workspace, { place, emit }: BuildOptions): Promise<void> => {
-  const jobs = await runner.read(processors)
+const runBuild = async (space: Workspace, { place, emit, signal }: BuildOptions): Promise<void> => {
   const tidy = runnerAt(place, emit, 120, true)
   const result = await tidyUp(async () => {
+    let failure: { readonly error: unknown } | undefined
+    const ran = await runCrochet(space, place, emit).catch((error: unknown) => {
+      failure = { error }
+      return undefined
+    })
     try {
-      return await runCrochet(space, jobs, place, emit)
-    } finally {
+      if (signal.aborted) await tidy.act(endCrochet(space))
       await takeDown(tidy, space)
+    } catch (leftover) {
+      throw failure === undefined ? leftover : withLeftover(failure.error, leftover)
     }
+    if (ran === undefined) throw failure?.error
+    return ran
   })
   if (!result.failed) return
   const lines = errorLines(await tidy.read(readLog(result.log)))
@@ -171,16 +239,25 @@ const runBuild = async (runner: Runner, space: Workspace, { place, emit }: Build
 }
 
 /**
- * Builds the raw image. Throws `platform` with all that the host lacks, `unreachable` or `config` for the sources,
- * `verification` for what is not as it should be, `failed` with the real error lines if crochet fails.
+ * Looks at the build host and returns the workspace there. Throws `platform` with all that the host lacks, `busy` if it builds
+ * already.
  */
-export const buildImage = async (options: BuildOptions): Promise<Built> => {
-  const { config, folder, lockFile, place, emit, confirm } = options
-  const space = workspaceOf(folder)
+export const openWorkspace = async ({ config, folder, place, emit }: BuildOptions): Promise<Workspace> => {
+  const [tree] = treesOf(config, workspaceOf(folder), undefined)
+  return checkHost(runnerAt(place, emit), workspaceOf(folder), {
+    ...{ kind: tree?.kind ?? 'git', bytes: imageBytes(config.image.size), emit },
+  })
+}
+
+/**
+ * Builds the raw image. Throws `unreachable` or `config` for the sources, `verification` for what is not as it should be,
+ * `failed` with the real error lines if crochet fails.
+ */
+export const buildImage = async (space: Workspace, options: BuildOptions): Promise<Built> => {
+  const { config, lockFile, place, emit, confirm } = options
   // a fetch and a compiler take their time; a stalled one is seen by the owner
   const runner = runnerAt(place, emit, 12 * 3600)
   const trees = treesOf(config, space, await readLock(lockFile))
-  await checkHost(runner, space, trees[0]?.kind ?? 'git', emit)
   const left = await leftoversOf(runner, space)
   if (left.mounted.length + left.units.length > 0) {
     await confirm(`an earlier build has left ${describe(left)}; take that down?`)
@@ -193,39 +270,58 @@ export const buildImage = async (options: BuildOptions): Promise<Built> => {
 
   const files = await fileChanges(space, config.image.size)
   await change(runner, space, files, emit)
-  const stamp = stampOf(revisions, files)
+  const changed = new Map<string, readonly ChangedFile[]>()
+  for (const tree of trees) changed.set(tree.name, await readChanges(runner, tree, emit))
+  await runner.act(keepMarks(space, builtFrom(revisions['freebsd'] ?? '', changed.get('freebsd') ?? [])))
+
+  const inputs = inputsOf(files, changed, await runner.read(firmware))
+  const stamp = stampOf(revisions, inputs)
   if ((await runner.read(readStamp(space))) === stamp)
     emit({ type: 'done', title: `${space.raw} is there already, built of just this` })
   else {
     await runner.act(removeStamp(space))
-    await runBuild(runner, space, options)
+    await runBuild(space, options)
     await runner.read(checkKernel(space))
     emit({ type: 'done', title: 'the kernel has what kernconf/RPI-B-ZFS asks for' })
     await runner.act(setStamp(space, stamp))
   }
-  return { space, revisions, stamp }
+  return { revisions, inputs, stamp }
 }
 
-/** Every command of a build on a host where nothing is done yet, in order, as words. */
+/** Every command of a build on a host where nothing is done yet, in order, as words, by stage. */
 export const buildActions = async (
   config: Config,
   folder: string,
   lockFile: string,
-): Promise<readonly (readonly string[])[]> => {
+): Promise<readonly Stage[]> => {
   const space = workspaceOf(folder)
   const trees = treesOf(config, space, await readLock(lockFile))
   const files = await fileChanges(space, config.image.size)
   return [
-    lookAtHost(space).argv,
-    ...trees.flatMap((tree) => [treeRevision(tree).argv, fetchTree(tree).argv, treeRevision(tree).argv]),
-    cpuvarState(space).argv,
-    changeCpuvar(space).argv,
-    ...files.flatMap((file) => [holds(file).argv, writeFile(file, space).argv]),
-    readStamp(space).argv,
-    removeStamp(space).argv,
-    processors.argv,
-    crochetArgv(space, 1),
-    checkKernel(space).argv,
-    setStamp(space, '').argv,
+    { stage: 'preflight', commands: [lookAtHost(space), ...leftoverReads].map(argvOf) },
+    {
+      stage: 'sources',
+      commands: trees
+        .flatMap((tree) => [treeRevision(tree), fetchTree(tree), treeRevision(tree)])
+        .map(argvOf),
+    },
+    {
+      stage: 'changes',
+      commands: [
+        ...[cpuvarState(space), changeCpuvar(space)],
+        ...files.flatMap((file) => [holds(file), writeFile(file, space)]),
+        ...trees.map(changedFiles),
+        keepMarks(space, builtFrom('', [])),
+      ].map(argvOf),
+    },
+    {
+      stage: 'build',
+      commands: [
+        ...[firmware, readStamp(space), removeStamp(space)].map(argvOf),
+        crochetArgv(space),
+        ...leftoverReads.map(argvOf),
+      ],
+    },
+    { stage: 'kernel', commands: [checkKernel(space), setStamp(space, '')].map(argvOf) },
   ]
 }

@@ -4,8 +4,8 @@ import { parseAddress } from '../../core/names.ts'
 import { KnoxError } from '../../core/errors.ts'
 import type { Emit } from '../../core/events.ts'
 import { quoteAll } from '../../core/quote.ts'
-import { openSource } from '../../system/process.ts'
-import { failureOf, HERE, type Place } from '../../system/runner.ts'
+import { openChannel, openSource } from '../../system/process.ts'
+import { failureOf, HERE, runnerAt, type Place } from '../../system/runner.ts'
 import { SSH_FAILURES } from '../../tools/ssh.ts'
 import { makeFile } from '../copy-image.ts'
 
@@ -49,18 +49,68 @@ export const builderPlace = (builder: string | undefined): Place => {
   }
 }
 
+const FULL = {
+  pattern: /No space left|full/,
+  code: 'no-space',
+  message: 'the build host has no room for the image',
+} as const
+
 /** Copies the raw image to the file that is customised; the raw one stays as it was built. */
 export const copyThere = (from: string, to: string): Change => ({
   effect: 'change',
   argv: ['/bin/sh', '-c', 'umask 077; cp "$1" "$2.new" && mv "$2.new" "$2"', 'sh', from, to],
-  failures: [
-    {
-      pattern: /No space left|full/,
-      code: 'no-space',
-      message: 'the build host has no room for a copy of the image',
-    },
-  ],
+  failures: [FULL],
 })
+
+export const dropThere = (image: string): Change => ({
+  effect: 'change',
+  argv: ['rm', '-f', image, `${image}.new`],
+})
+
+/** Work on a copy of an image that becomes the box's: it holds the host key then, and does not outlive the work. */
+export const withCopy = async (
+  place: Place,
+  image: string,
+  emit: Emit,
+  work: () => Promise<void>,
+): Promise<void> => {
+  const tidy = runnerAt(place, emit, 120, true)
+  await work().catch(async (error: unknown) => {
+    await tidy.act(dropThere(image)).catch(() => undefined)
+    throw error
+  })
+  await tidy.act(dropThere(image))
+}
+
+/** The argv that takes a packed image from stdin, on the build host; all of it is written, for a hole may not be filled later. */
+export const receiveArgv = (to: string): readonly string[] => [
+  ...['/bin/sh', '-c'],
+  'set -e; umask 077; mkdir -p "${1%/*}"; xz -d -c --no-sparse >"$1.new"; mv "$1.new" "$1"',
+  ...['sh', to],
+]
+
+/** The argv that feeds it, here. */
+export const sendArgv = (from: string, isPacked: boolean): readonly string[] =>
+  isPacked ? ['cat', from] : ['xz', '-0', '-c', '--', from]
+
+/** Sends an image to the build host; what arrives is for the caller to compare. Throws `connection-lost`, `no-space`. */
+export const sendThere = async (
+  place: Place,
+  { from, isPacked }: { readonly from: string; readonly isPacked: boolean },
+  to: string,
+  emit: Emit,
+): Promise<void> => {
+  emit({ type: 'step', title: `sending ${from} to ${place.name}` })
+  emit({ type: 'command', argv: receiveArgv(to), where: place.name })
+  const channel = openChannel(place.wrap(receiveArgv(to)))
+  const fed = await channel.feed(sendArgv(from, isPacked), () => undefined).ended
+  channel.end()
+  const end = await channel.ended
+  if (end.exitCode !== 0)
+    throw failureOf(end, [...(end.exitCode === 255 ? place.failures : []), FULL], `on ${place.name}`)
+  if (fed.exitCode !== 0) throw failureOf(fed, [])
+  emit({ type: 'done', title: `${from} is on ${place.name}` })
+}
 
 /** SHA-256 of a file on the build host. */
 export const hashThere = (path: string): Read<string> => ({
@@ -69,11 +119,14 @@ export const hashThere = (path: string): Read<string> => ({
   parse: (stdout) => stdout.trim(),
 })
 
+/** The argv that writes the image to stdout, packed quickly, on the build host. */
+export const packThere = (image: string): readonly string[] => ['xz', '-0', '-c', image]
+
 /** Brings an image from the build host to a file here, packed by xz(1) on the way. Throws `connection-lost`. */
 export const bringHome = async (place: Place, image: string, to: string, emit: Emit): Promise<void> => {
   emit({ type: 'step', title: `bringing the image from ${place.name}` })
   const file = await makeFile(to, async (handle) => {
-    const source = openSource(place.wrap(['xz', '-0', '-c', image]))
+    const source = openSource(place.wrap(packThere(image)))
     const hash = createHash('sha256')
     try {
       let at = 0

@@ -13,10 +13,15 @@ const UNITS: Readonly<Record<string, number>> = {
 }
 const FAT_MIB = 17
 
+/** `image.size` in bytes, as crochet understands it. */
+export const imageBytes = (size: string): number => {
+  const [, number = '', unit = ''] = /^([0-9]+)([a-z]+)$/.exec(size) ?? []
+  return Number(number) * (UNITS[unit] ?? 0)
+}
+
 /** Size of the root file system in MiB: four fifths of the card, in hundreds; the rest is swap. The tutorial's 3900mb gives 3000. */
 export const rootMib = (size: string): number => {
-  const [, number = '', unit = ''] = /^([0-9]+)([a-z]+)$/.exec(size) ?? []
-  const all = (Number(number) * (UNITS[unit] ?? 0)) / MIB
+  const all = imageBytes(size) / MIB
   const root = Math.floor(((all - FAT_MIB) * 0.811) / 100) * 100
   if (root < 900)
     throw new KnoxError('config', `image.size ${size} is too small for FreeBSD`, ['at least 1300mb'])
@@ -43,7 +48,7 @@ export const fileChanges = async (space: Workspace, size: string): Promise<reado
   }
   return [
     {
-      path: `${space.src}/sys/arm/conf/RPI-B-ZFS`,
+      path: `${space.src}/${KERNCONF}`,
       content: await text('kernconf/RPI-B-ZFS'),
       isKernel: true,
     },
@@ -88,6 +93,34 @@ export const writeFile = ({ path, content, isKernel }: FileChange, space: Worksp
   ],
 })
 
+/** What crochet's marks of an earlier build stand for. */
+export interface BuiltFrom {
+  /** of the whole tree; a mark of another is worthless */
+  readonly world: string
+  /** of its sys folder too */
+  readonly kernel: string
+}
+
+const KEEP_MARKS = [
+  'umask 022; mkdir -p "$1"; cd "$1" || exit 1',
+  'read -r world; read -r kernel',
+  '{ read -r w; read -r k; } 2>/dev/null <knox-built-from',
+  '[ "$world" = "$w" ] || rm -f _.built-* || exit 1',
+  '[ "$kernel" = "$k" ] || rm -f _.built-kernel.* || exit 1',
+  'printf "%s\\n%s\\n" "$world" "$kernel" >knox-built-from',
+].join('\n')
+
+/** Takes crochet's marks away if they stand for other sources: it would build nothing anew. */
+export const keepMarks = ({ workdir }: Workspace, { world, kernel }: BuiltFrom): Change => ({
+  effect: 'change',
+  argv: ['/bin/sh', '-c', KEEP_MARKS, 'sh', workdir],
+  stdin: `${world}\n${kernel}\n`,
+})
+
+/** what knox itself changes in the tree */
+export const isOurChange = (path: string): boolean => path === CPUVAR || path === KERNCONF
+
+const KERNCONF = 'sys/arm/conf/RPI-B-ZFS'
 const CPUVAR = 'sys/cddl/compat/opensolaris/sys/cpuvar.h'
 const LINE = '^#define[[:blank:]][[:blank:]]*cpu_id[[:blank:]][[:blank:]]*cpuid[[:blank:]]*$'
 const MARK = '/* knox: cpu_id is a macro of machine/cpufunc.h on arm */'

@@ -1,3 +1,4 @@
+import type { Change } from '../../core/command.ts'
 import { KnoxError } from '../../core/errors.ts'
 import type { Emit } from '../../core/events.ts'
 import { printable } from '../../core/names.ts'
@@ -57,14 +58,26 @@ const SCRIPT = [
   'rm -f "$4"',
 ].join('\n')
 
-/** The words that run crochet; its output goes to the log and to us. It reads nothing from a terminal. */
-export const crochetArgv = (
-  { crochet, configFile, log, pid }: Workspace,
-  jobs: number,
-): readonly string[] => [
-  ...['env', `WORLDJOBS=${jobs}`, `KERNJOBS=${jobs}`],
+/**
+ * The words that run crochet; its output goes to the log and to us. It reads nothing from a terminal. It takes as many jobs
+ * as there are processors, and puts its objects into WORKDIR unless the environment says otherwise.
+ */
+export const crochetArgv = ({ crochet, configFile, log, pid }: Workspace): readonly string[] => [
+  ...['env', '-u', 'MAKEOBJDIRPREFIX'],
   ...['/bin/sh', '-c', SCRIPT, 'crochet', crochet, configFile, log, pid],
 ]
+
+const END = [
+  'p=$(cat "$1" 2>/dev/null) && ps -o args= -p "$p" 2>/dev/null | grep -q crochet || exit 0',
+  'kill "$p"; n=0',
+  'while kill -0 "$p" 2>/dev/null && [ $n -lt 80 ]; do n=$((n + 1)); sleep 0.5; done',
+].join('\n')
+
+/** Ends crochet and waits for it: at a distance it does not notice that nobody listens any more. */
+export const endCrochet = ({ pid }: Workspace): Change => ({
+  effect: 'change',
+  argv: ['/bin/sh', '-c', END, 'sh', pid],
+})
 
 const PULSE = 15_000
 
@@ -74,11 +87,10 @@ const PULSE = 15_000
  */
 export const runCrochet = async (
   space: Workspace,
-  jobs: number,
   place: Place,
   emit: Emit,
 ): Promise<{ readonly failed: false } | { readonly failed: true; readonly log: string }> => {
-  const argv = crochetArgv(space, jobs)
+  const argv = crochetArgv(space)
   emit({ type: 'command', argv, where: place.name })
   const channel = openChannel(place.wrap(argv))
   const started = Date.now()

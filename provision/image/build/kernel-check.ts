@@ -5,17 +5,10 @@ import type { Workspace } from './workspace.ts'
 /** What config(8) made of the kernel's configuration: a typo in it is silent, so the result is looked at. */
 
 const MODULES = ['dtb/rpi', 'opensolaris', 'zfs']
-const ABSENT = [
-  'INET6',
-  'SCTP',
-  'UFS_DIRHASH',
-  'QUOTA',
-  'NFSCL',
-  'NFS_ROOT',
-  'KTRACE',
-  'KDB',
-  'DDB',
-  'INVARIANTS',
+/** every nooptions line of kernconf/RPI-B-ZFS; written here once more, so that a typo there is seen */
+export const ABSENT = [
+  ...['INET6', 'SCTP', 'UFS_DIRHASH', 'QUOTA', 'NFSCL', 'NFSLOCKD', 'NFS_ROOT', 'KTRACE', 'KBD_INSTALL_CDEV'],
+  ...['BREAK_TO_DEBUGGER', 'ALT_BREAK_TO_DEBUGGER', 'KDB', 'DDB', 'INVARIANTS', 'INVARIANT_SUPPORT'],
 ]
 
 /** Where 10.x has the kernel's objects: MAKEOBJDIRPREFIX is crochet's WORKDIR/obj. */
@@ -31,10 +24,16 @@ const wrong = (what: string): KnoxError =>
 export const checkKernel = (space: Workspace): Read<undefined> => ({
   effect: 'read',
   argv: [
-    ...['/bin/sh', '-c', 'cd "$1" && grep "^MODULES_EXTRA" Makefile; cat opt_*.h; exit 0'],
+    ...[
+      '/bin/sh',
+      '-c',
+      'cd "$1" && grep -E "^(KERN_IDENT|MODULES_EXTRA|DEBUG)=" Makefile; cat opt_*.h; exit 0',
+    ],
     ...['sh', kernelFolder(space)],
   ],
   parse: (stdout) => {
+    if (!/^KERN_IDENT=RPI-B-ZFS$/m.test(stdout)) throw wrong('it is not the kernel RPI-B-ZFS')
+    if (/^DEBUG=/m.test(stdout)) throw wrong('with DEBUG')
     const modules = /^MODULES_EXTRA=(.*)$/m.exec(stdout)?.[1]?.trim().split(/\s+/) ?? []
     const missing = MODULES.filter((name) => !modules.includes(name))
     if (missing.length > 0) throw wrong(`without the modules ${missing.join(', ')}`)

@@ -1,18 +1,18 @@
-import { dirname } from 'node:path'
 import type { Read, Runner } from '../../core/command.ts'
 import { KnoxError } from '../../core/errors.ts'
 import type { Emit } from '../../core/events.ts'
 import { formatBytes } from '../../core/sizes.ts'
 import { memoryDisks } from '../../tools/mdconfig.ts'
 import { mounts } from '../../tools/mount.ts'
-import type { Workspace } from './workspace.ts'
+import { workspaceOf, type Workspace } from './workspace.ts'
 
 /** Everything that a build needs of its host, looked at before anything long begins. */
 
-const UBOOT = '/usr/local/share/u-boot/u-boot-rpi/u-boot.img'
+const FIRMWARE = '/usr/local/share/u-boot/u-boot-rpi'
+const UBOOT = `${FIRMWARE}/u-boot.img`
 const GIB = 2 ** 30
-/** sources 2, objects 5, image 4 */
-const ROOM = 12 * GIB
+/** sources and objects */
+const TREES = 7 * GIB
 
 /** name, what is missing without it, and the command that mends it */
 const PROGRAMS: readonly (readonly [name: string, mend: string])[] = [
@@ -26,8 +26,11 @@ const LOOK = [
   'echo "release $(uname -r)"',
   'echo "uid $(id -u)"',
   'for p in "$@"; do command -v "$p" >/dev/null 2>&1 && echo "has $p"; done',
-  `find ${dirname(UBOOT)} -name u-boot.img 2>/dev/null | grep -q . && echo "has u-boot"`,
+  `find ${FIRMWARE} -name u-boot.img 2>/dev/null | grep -q . && echo "has u-boot"`,
   'd=$WORK; while [ ! -d "$d" ]; do d=${d%/*}; d=${d:-/}; done',
+  // links in it would hide from us what mount(8) and mdconfig(8) list, and make(1) builds below its real name
+  'r=$(cd -P "$d" && pwd -P); echo "folder ${r%/}${WORK#"${d%/}"}"',
+  'echo "used $(du -sk "$WORK" 2>/dev/null | awk \'{ print $1 }\')"',
   'echo "room $(df -k "$d" | awk \'END { print $4 }\')"',
   'p=$(cat "$PID" 2>/dev/null) && ps -o args= -p "$p" 2>/dev/null | grep -q crochet && echo "crochet $p"',
   'exit 0',
@@ -45,17 +48,22 @@ export const lookAtHost = (space: Workspace): Read<Host> => ({
     ...[...PROGRAMS.map(([name]) => name), 'svnlite', 'svn'],
   ],
   parse: (stdout) => {
-    const pairs = stdout.split('\n').map((line) => line.split(' ') as [string, string?])
+    const pairs = stdout.split('\n').map((line) => {
+      const [, key = '', value = ''] = /^(\S*) ?(.*)$/.exec(line) ?? []
+      return [key, value] as const
+    })
     return {
-      lines: new Map(pairs.map(([key, value]) => [key, value ?? ''])),
-      has: new Set(pairs.flatMap(([key, value]) => (key === 'has' && value !== undefined ? [value] : []))),
+      lines: new Map(pairs),
+      has: new Set(pairs.flatMap(([key, value]) => (key === 'has' ? [value] : []))),
     }
   },
 })
 
-/** Every problem of a host at once, each with what mends it. Empty if it can build. */
-export const problemsOf = ({ lines, has }: Host, kind: 'git' | 'svn'): readonly string[] => {
-  const room = Number(lines.get('room') ?? 0) * 1024
+/** Every problem of a host at once, each with what mends it; `bytes` is the size of the image. Empty if it can build. */
+export const problemsOf = ({ lines, has }: Host, kind: 'git' | 'svn', bytes: number): readonly string[] => {
+  const [room = 0, used = 0] = ['room', 'used'].map((name) => Number(lines.get(name) ?? 0) * 1024)
+  // the image, and the copy of it that becomes the box's
+  const needed = Math.max(TREES + 2 * bytes - used, bytes)
   return [
     ...(lines.get('uid') === '0' ? [] : ['it must run as root: crochet attaches and mounts the image']),
     ...PROGRAMS.filter(([name]) => !has.has(name)).map(([name, mend]) => `${name} is missing: ${mend}`),
@@ -67,9 +75,9 @@ export const problemsOf = ({ lines, has }: Host, kind: 'git' | 'svn'): readonly 
       : [
           `${UBOOT} is missing: today’s package u-boot-rpi has none; u-boot-rpi-2013.01_2.txz of the tutorial’s repository does (docs/image.md)`,
         ]),
-    ...(room >= ROOM
+    ...(room >= needed
       ? []
-      : [`there is room for ${formatBytes(room)} only, a build takes ${formatBytes(ROOM)}: --work DIR`]),
+      : [`there is room for ${formatBytes(room)} only, and ${formatBytes(needed)} are needed: --work DIR`]),
   ]
 }
 
@@ -79,13 +87,22 @@ export const releaseWarning = (release: string): string | undefined =>
     ? undefined
     : `this is FreeBSD ${release}: whether its compiler builds 10.2 is not known; a 10.4 in a virtual machine does`
 
-/** Throws `platform` with all that is missing, `busy` if an earlier build is still under way there. */
+export interface HostOptions {
+  readonly kind: 'git' | 'svn'
+  /** of the image */
+  readonly bytes: number
+  readonly emit: Emit
+}
+
+/**
+ * Looks at the host and returns the workspace by its real name there. Throws `platform` with all that is missing, `busy` if
+ * an earlier build is still under way there.
+ */
 export const checkHost = async (
   runner: Runner,
   space: Workspace,
-  kind: 'git' | 'svn',
-  emit: Emit,
-): Promise<void> => {
+  { kind, bytes, emit }: HostOptions,
+): Promise<Workspace> => {
   const host = await runner.read(lookAtHost(space))
   const system = host.lines.get('system') ?? 'unknown'
   if (system !== 'FreeBSD')
@@ -100,19 +117,34 @@ export const checkHost = async (
     ])
   const text = releaseWarning(host.lines.get('release') ?? 'unknown')
   if (text !== undefined) emit({ type: 'warning', text })
-  const problems = problemsOf(host, kind)
+  const problems = problemsOf(host, kind, bytes)
   if (problems.length > 0)
     throw new KnoxError(
       'platform',
       `this machine cannot build the image yet: ${problems.length} things are missing`,
       problems,
     )
+  return workspaceOf(host.lines.get('folder') ?? space.folder)
+}
+
+/** What the board's part of crochet copies to the FAT slice: firmware and U-Boot, each with its SHA-256 in hex. */
+export const firmware: Read<readonly { readonly name: string; readonly sha256: string }[]> = {
+  effect: 'read',
+  argv: ['/bin/sh', '-c', 'find "$1" -type f | LC_ALL=C sort | xargs sha256 -r', 'sh', FIRMWARE],
+  parse: (stdout) =>
+    stdout.split('\n').flatMap((line) => {
+      const [, sha256, name] = /^([0-9a-f]{64}) (.+)$/.exec(line) ?? []
+      return sha256 === undefined || name === undefined ? [] : [{ name, sha256 }]
+    }),
 }
 
 export interface Leftovers {
   readonly mounted: readonly string[]
   readonly units: readonly number[]
 }
+
+/** What leftoversOf reads. */
+export const leftoverReads = [mounts, memoryDisks]
 
 /** What crochet has left of an interrupted build: its mount points, newest first, and memory disks of the image. */
 export const leftoversOf = async (runner: Runner, space: Workspace): Promise<Leftovers> => {

@@ -40,6 +40,14 @@ const NETWORK = [
     ],
   },
   {
+    pattern: /E230001|certificate/i,
+    code: 'unreachable',
+    message: 'the certificate of the source is not accepted',
+    hints: [
+      'pkg install ca_root_nss; is the clock right? image.source in knox.yaml can name another mirror or a folder',
+    ],
+  },
+  {
     pattern:
       /Could not resolve|unable to access|Connection|timed out|E170013|E730054|Network is unreachable|does not appear to be a git/i,
     code: 'unreachable',
@@ -50,16 +58,23 @@ const NETWORK = [
   },
 ] as const
 
-/** a tree without git is copied once; the mark says that the copy is whole */
+/**
+ * A folder without git is copied; the mark says that the copy is whole, and holds a hash of it. What changes in the folder
+ * from the first byte of the copying on is newer than the other mark, which names the folder.
+ */
 const COPY = [
   'if [ -f "$2/sys/conf/newvers.sh" ] && [ ! -e "$2/.git" ]; then',
-  '  rm -rf "$1"; mkdir -p "$1"; cp -Rp "$2/." "$1"; echo 0 >"$1/.knox-copied"; exit 0',
+  '  rm -rf "$1"; mkdir -p "$1"; echo "$2" >"$1/.knox-begun"; cp -Rp "$2/." "$1"; cd "$1"',
+  '  h=$(find . -type f ! -name ".knox-*" -exec cksum {} + | LC_ALL=C sort | git hash-object --stdin)',
+  '  echo "folder-$h" >.knox-copied; exit 0',
   'fi',
 ].join('\n')
 
 const GIT_FETCH = [
   'set -e; umask 022',
   COPY,
+  // what another way has left there would be built with it
+  '[ -d "$1/.git" ] && [ ! -e "$1/.knox-copied" ] || rm -rf "$1"',
   'mkdir -p "$1"; cd "$1"',
   '[ -d .git ] || git init -q .',
   'rm -f .git/index.lock .git/shallow.lock',
@@ -70,9 +85,13 @@ const GIT_FETCH = [
 const SVN_FETCH = [
   'set -e; umask 022',
   'svn=$(command -v svnlite || command -v svn)',
-  'if [ -d "$1/.svn" ]; then "$svn" cleanup "$1"; fi',
-  '"$svn" checkout -q --non-interactive -r "$3" "$2" "$1"',
+  'if [ -d "$1/.svn" ]; then',
+  '  "$svn" cleanup "$1"',
+  '  if [ "$("$svn" info "$1" | sed -n "s/^URL: //p")" = "${2%/}" ]; then "$svn" revert -q -R "$1"; else rm -rf "$1"; fi',
+  'else rm -rf "$1"; fi',
   // an interrupted checkout has a working copy too; this file says that it came to its end
+  'rm -f "$1/.svn/knox-complete"',
+  '"$svn" checkout -q --non-interactive -r "$3" "$2" "$1"',
   'printf "%s\\n" "$3" >"$1/.svn/knox-complete"',
 ].join('\n')
 
@@ -87,7 +106,10 @@ export const fetchTree = ({ url, kind, branch, revision, folder }: Tree): Change
 })
 
 const GIT_REVISION = [
-  'if [ -f "$1/.knox-copied" ]; then cat "$1/.knox-copied"; exit 0; fi',
+  'if [ -f "$1/.knox-copied" ]; then',
+  '  [ "$(cat "$1/.knox-begun")" = "$2" ] || exit 0',
+  '  [ -n "$(find "$2" -newercm "$1/.knox-begun" 2>/dev/null | head -n 1)" ] || cat "$1/.knox-copied"; exit 0',
+  'fi',
   'cd "$1" 2>/dev/null && [ -d .git ] || exit 0',
   // a checkout that was cut off lacks files
   'git diff --quiet --diff-filter=D HEAD 2>/dev/null && git rev-parse HEAD',
@@ -97,12 +119,41 @@ const GIT_REVISION = [
 const SVN_REVISION = [
   '[ -f "$1/.svn/knox-complete" ] || exit 0',
   'svn=$(command -v svnlite || command -v svn)',
-  '"$svn" info "$1" | sed -n "s/^Revision: //p"',
+  '"$svn" status -q "$1" | grep -q "^!" || "$svn" info "$1" | sed -n "s/^Revision: //p"',
 ].join('\n')
 
-/** The revision of a tree that is whole, 0 for the copy of a folder; undefined if there is none, or it is not whole. */
-export const treeRevision = ({ kind, folder }: Tree): Read<string | undefined> => ({
+/** The revision of a tree that is whole; undefined if there is none, it is not whole, or the folder it was copied from has changed. */
+export const treeRevision = ({ kind, url, folder }: Tree): Read<string | undefined> => ({
   effect: 'read',
-  argv: ['/bin/sh', '-c', kind === 'git' ? GIT_REVISION : SVN_REVISION, 'sh', folder],
+  argv: ['/bin/sh', '-c', kind === 'git' ? GIT_REVISION : SVN_REVISION, 'sh', folder, url],
   parse: (stdout) => (stdout.trim() === '' ? undefined : stdout.trim()),
+})
+
+/** A folder has no revisions to choose from: it is taken as it is. */
+export const isOfFolder = (revision: string): boolean => revision.startsWith('folder-')
+
+/** A file of a tree that is not as the revision has it: its path, and its SHA-256 in hex unless it is gone. */
+export interface ChangedFile {
+  readonly path: string
+  readonly sha256: string | undefined
+}
+
+const CHANGED = [
+  'cd "$1" || exit 1',
+  'if [ -f .knox-copied ]; then find . -type f -newercm .knox-copied ! -name ".knox-*" | cut -c 3-',
+  'elif [ -d .svn ]; then svn=$(command -v svnlite || command -v svn); "$svn" status -q . | grep "^[A-Z!~]" | cut -c 9-',
+  'else git diff --name-only HEAD; fi | LC_ALL=C sort | while read -r f; do',
+  '  if [ -f "$f" ]; then sha256 -r "$f"; else echo "gone $f"; fi',
+  'done',
+].join('\n')
+
+/** What somebody has changed in a tree since it was fetched. */
+export const changedFiles = ({ folder }: Tree): Read<readonly ChangedFile[]> => ({
+  effect: 'read',
+  argv: ['/bin/sh', '-c', CHANGED, 'sh', folder],
+  parse: (stdout) =>
+    stdout.split('\n').flatMap((line) => {
+      const [, word, path] = /^(gone|[0-9a-f]{64}) (.+)$/.exec(line) ?? []
+      return path === undefined ? [] : [{ path, sha256: word === 'gone' ? undefined : word }]
+    }),
 })

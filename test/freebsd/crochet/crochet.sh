@@ -62,7 +62,8 @@ objects=$WORKDIR/obj/arm.armv6$FREEBSD_SRC/sys/$KERNCONF
 mkdir -p "$objects"
 # config(8), for what knox's file says
 if grep -q '^ ' "$FREEBSD_SRC/sys/arm/conf/$KERNCONF"; then echo "config: a line that begins with a blank" >&2; exit 1; fi
-sed -n 's/^makeoptions MODULES_EXTRA="\(.*\)"$/MODULES_EXTRA=\1/p' "$FREEBSD_SRC/sys/arm/conf/$KERNCONF" >"$objects/Makefile"
+sed -n 's/^ident \(.*\)$/KERN_IDENT=\1/p' "$FREEBSD_SRC/sys/arm/conf/$KERNCONF" >"$objects/Makefile"
+sed -n 's/^makeoptions MODULES_EXTRA="\(.*\)"$/MODULES_EXTRA=\1/p' "$FREEBSD_SRC/sys/arm/conf/$KERNCONF" >>"$objects/Makefile"
 sed -n 's/^options \(KSTACK_PAGES\)=\(.*\)$/#define \1 \2/p' "$FREEBSD_SRC/sys/arm/conf/$KERNCONF" >"$objects/opt_kstack_pages.h"
 if [ -e "$KNOX_WORLD/typo" ]; then echo '#define INET6 1' >"$objects/opt_inet6.h"; fi
 

@@ -126,6 +126,11 @@ describe('a setting that did not take', () => {
       (root) => rmSync(join(root, 'boot/kernel/opensolaris.ko')),
     ],
     'no kernel': [/lacks kernel/, (root) => rmSync(join(root, 'boot/kernel/kernel'))],
+    'no U-Boot, which config.txt names': [
+      /lacks u-boot\.img/,
+      (_, one) => rmSync(join(one.boot, 'u-boot.img')),
+    ],
+    'no loader for U-Boot': [/lacks ubldr/, (_, one) => rmSync(join(one.boot, 'ubldr'))],
     'no firmware': [/no firmware/, (_, one) => rmSync(join(one.boot, 'START.ELF'))],
     'a root file system with a fault': [
       /root file system.*damaged[^]*UNREF FILE/,

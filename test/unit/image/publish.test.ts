@@ -103,6 +103,16 @@ describe('a published image', () => {
     assert.equal((await readdir(one.out)).length, 3)
   })
 
+  test('never leaves an older image beside the papers of this one', async (t) => {
+    const one = await ready(t)
+    const image = join(one.out, `${NAME}.img`)
+    for (const name of [image, `${image}.xz`, `${image}.xz.sha256`]) writeFileSync(name, 'of yesterday')
+    // its papers cannot get their name: this is how far a killed run comes
+    mkdirSync(`${image}.sha256`)
+    await assert.rejects(one.publish({ replace: true }))
+    assert.deepEqual(await readdir(one.out), [`${NAME}.img.sha256`])
+  })
+
   test('is named after box, release and date', async (t) => {
     const { config } = await imageWorld(t, 'official')
     assert.equal(
@@ -140,6 +150,14 @@ describe('no file that looks finished is left', () => {
     const customised = { ...one.customised, hostKeyFingerprint: 'SHA256:other' }
     const facts = { date: '2016-02-16', revisions: {}, inputs: [], customised }
     assert.ok(knoxError('config', /another host key/)(await nothing(one, { facts })))
+  })
+
+  test('if it is not the image that the build host has', async (t) => {
+    const one = await ready(t)
+    assert.ok(
+      knoxError('verification', /another than it has/)(await nothing(one, { sha256: '0'.repeat(64) })),
+    )
+    assert.equal((await one.publish({ sha256: sumOf(one.image) })).image.sha256, sumOf(one.image))
   })
 
   test('if the owner stops it', async (t) => {

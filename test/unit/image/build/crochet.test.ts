@@ -6,7 +6,8 @@ import { describe, test } from 'node:test'
 import { builderPlace } from '../../../../provision/image/build/builder.ts'
 import { fileChanges, rootMib } from '../../../../provision/image/build/changes.ts'
 import { errorLines, logNamed, phaseOf } from '../../../../provision/image/build/crochet.ts'
-import { releaseWarning } from '../../../../provision/image/build/preflight.ts'
+import { ABSENT } from '../../../../provision/image/build/kernel-check.ts'
+import { lookAtHost, problemsOf, releaseWarning } from '../../../../provision/image/build/preflight.ts'
 import { kindOf } from '../../../../provision/image/build/sources.ts'
 import { workspaceOf } from '../../../../provision/image/build/workspace.ts'
 import { knoxError, tempFolder, writeProgram } from '../../../support/expect.ts'
@@ -67,6 +68,41 @@ describe('what a build is told', () => {
       'file:///a\nb',
     ])
       assert.throws(() => kindOf(url), knoxError('usage'), url)
+  })
+
+  test('the options that must not be in the kernel are those that its configuration takes out', async () => {
+    const text = await readFile(new URL('../../../../kernconf/RPI-B-ZFS', import.meta.url), 'utf8')
+    assert.deepEqual(
+      [...text.matchAll(/^nooptions (.*)$/gm)].map(([, name]) => name),
+      ABSENT,
+    )
+  })
+
+  const hostOf = (said: string) => lookAtHost(workspaceOf('/work')).parse(said)
+  const IMAGE = 4 * 2 ** 30
+
+  test('a host that lacks everything is told everything at once, with the command that mends it', () => {
+    const problems = problemsOf(hostOf('system FreeBSD\nuid 1001\nroom 1000\n'), 'svn', IMAGE)
+    const mends = [/run as root/, /pkg install git/, /pkg install python/, /pkg install dtc/]
+    for (const mend of [...mends, /pkg install subversion/, /u-boot\.img is missing/, /15\.0 GiB.*--work/])
+      assert.equal(problems.filter((line) => mend.test(line)).length, 1, String(mend))
+    assert.equal(problems.length, 7)
+    const whole = 'uid 0\nhas git\nhas python\nhas dtc\nhas u-boot\n'
+    assert.equal(problemsOf(hostOf(`${whole}room ${16 * 2 ** 20}\n`), 'svn', IMAGE).length, 1)
+    assert.deepEqual(problemsOf(hostOf(`${whole}room ${16 * 2 ** 20}\n`), 'git', IMAGE), [])
+  })
+
+  test('what an earlier run has built needs no room any more', () => {
+    const host = 'uid 0\nhas git\nhas python\nhas dtc\nhas u-boot\n'
+    const [room, used] = [5 * 2 ** 20, 11 * 2 ** 20]
+    assert.deepEqual(problemsOf(hostOf(`${host}room ${room}\nused ${used}\n`), 'git', IMAGE), [])
+    assert.equal(problemsOf(hostOf(`${host}room ${room}\nused 0\n`), 'git', IMAGE).length, 1)
+    // a copy of the image is made each time
+    assert.equal(problemsOf(hostOf(`${host}room 1000\nused ${20 * 2 ** 20}\n`), 'git', IMAGE).length, 1)
+  })
+
+  test('the work folder is known by its real name, blanks and all', () => {
+    assert.equal(hostOf('folder /usr/my home/x\n').lines.get('folder'), '/usr/my home/x')
   })
 
   test('a build host that is no FreeBSD 10 is warned of', () => {
