@@ -13,6 +13,7 @@ import { tableOf, type Row } from './table.ts'
 /**
  * The fault matrix: test/faults/cells.ts on two machines of the lab.
  *   run.ts [--quick] [--seed N] [--minutes N] [--write] [WORDS]   only the cells whose name has these words
+ * --minutes: cells that have not begun by then are skipped; --write: docs/faults.md
  */
 
 const write = (line: string) => void process.stdout.write(`${line}\n`)
@@ -27,6 +28,7 @@ const { values, positionals } = parseArgs({
   },
 })
 const TABLE = new URL('../../docs/faults.md', import.meta.url)
+const TOO_LATE = 'not run: the time is over'
 const seed = Number(values.seed ?? Date.now() % 1_000_000)
 const end = Date.now() + Number(values.minutes ?? 240) * 60_000
 const dice = diceOf(seed)
@@ -63,11 +65,12 @@ const runAll = async (): Promise<readonly Row[]> => {
       typeof verdict === 'string' || looked === true ? [] : [{ n, verdict }],
     )
     if (open.length === 0) return
-    if (!pair.box().isOn()) await pair.switchOn()
-    const same = await settle(
-      pair,
-      open.map(({ verdict }) => verdict),
-    ).catch((error: unknown) => {
+    const claims = open.map(({ verdict }) => verdict)
+    const settleAll = async () => {
+      if (!pair.box().isOn()) await pair.switchOn()
+      return settle(pair, claims)
+    }
+    const same = await settleAll().catch((error: unknown) => {
       write(`    the box could not be looked at: ${messageOf(error)}`)
       return new Set<string>()
     })
@@ -84,8 +87,8 @@ const runAll = async (): Promise<readonly Row[]> => {
     const begun = Date.now()
     const seconds = () => Math.round((Date.now() - begun) / 1000)
     if (begun > end) {
-      rows.push({ name: cell.name, verdict: 'not run: the time is over' })
-      write(`- ${cell.name}: not run, the time is over`)
+      rows.push({ name: cell.name, verdict: TOO_LATE })
+      write(`skipped - ${cell.name}: ${TOO_LATE}`)
       continue
     }
     try {
@@ -127,7 +130,10 @@ if (problem !== undefined) {
   write(`the fault matrix: ${chosen.length} cells, seed ${seed}`)
   await bundle([])
   const rows = await runAll()
-  const failed = rows.filter(({ verdict }) => typeof verdict === 'string').length
-  if (failed > 0 || rows.length === 0) process.exitCode = 1
-  write(`faults: ${rows.length - failed} passed, ${failed} failed`)
+  const skipped = rows.filter(({ verdict }) => verdict === TOO_LATE).length
+  const passed = rows.filter(({ looked }) => looked === true).length
+  const failed = rows.length - passed - skipped
+  // whoever sets a time wants what fits into it; the whole matrix is whole
+  if (failed > 0 || passed === 0 || (skipped > 0 && values.minutes === undefined)) process.exitCode = 1
+  write(`faults: ${passed} passed, ${failed} failed, ${skipped} skipped`)
 }
