@@ -275,7 +275,8 @@ describe('knox that is told to stop', { concurrency: true }, () => {
     await sleep(300)
     const started = Date.now()
     child.kill('SIGINT')
-    assert.equal((await ran).code, 130)
+    // null: it was on its way out already, where a signal is deadly
+    assert.ok([130, null].includes((await ran).code))
     assert.ok(Date.now() - started < 1500)
   })
 
