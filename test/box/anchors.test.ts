@@ -152,7 +152,7 @@ for (const [name, shell] of SHELLS)
       assert.equal(existsSync(join(box.state, 'run', 'look')), false)
     })
 
-    withBox('scrubs within a lease: when it is over the box locks itself', async (box) => {
+    withBox('scrubs within a lease: when it is over the box locks itself (facts 11.20)', async (box) => {
       const session = await box.unlocked()
       for (const words of ['', '-1', '100000', '5x'])
         assert.match(await ask(session, 'scrub', words), /^failed usage/)

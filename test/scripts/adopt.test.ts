@@ -138,10 +138,13 @@ test('knox adopt changes nothing if it must not', { skip }, async (t) => {
     await writeFile(config, before)
   })
   await assertAsBefore(box)
-  await t.test('the owner’s ssh does not get in: 10', async () => {
-    await rm(inside('id'))
-    await refuses(yes, 10, /PermitRootLogin yes/)
-  })
+  await t.test(
+    'the owner’s ssh does not get in: 10, and it says what lets root in (facts 11.21)',
+    async () => {
+      await rm(inside('id'))
+      await refuses(yes, 10, /PermitRootLogin yes/)
+    },
+  )
 })
 
 const UNDECIDED = /an earlier run on this machine is not decided yet/

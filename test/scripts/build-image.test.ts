@@ -151,7 +151,7 @@ describe('build-image', () => {
     assert.match(again.stderr, /the world of the build before is used/)
   })
 
-  test('sources that are not what knox expects are refused, and stay as they are', async (t) => {
+  test('sources that are not what knox expects are refused, and stay as they are (facts 11.18)', async (t) => {
     const world = await buildWorld(t)
     ok(await world.build())
     const file = join(world.work, 'src', CPUVAR)
