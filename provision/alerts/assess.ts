@@ -85,6 +85,22 @@ export const lateDatasets = (
     return made !== undefined && now.getTime() / 1000 - made > maxAge ? [dataset] : []
   })
 
+/** The newest snapshot at home must not be older than `maxAge` seconds: without new ones all stays proved, and nothing is saved. */
+export const ofSnapshots = (
+  creations: ReadonlyMap<string, number>,
+  maxAge: number,
+  now: Date,
+): readonly Trouble[] => {
+  const newest = [...creations].reduce(
+    (max, [name, time]) => (name.includes('@') ? Math.max(max, time) : max),
+    0,
+  )
+  const age = now.getTime() / 1000 - newest
+  if (newest === 0 || age <= maxAge) return []
+  const text = `the newest snapshot at home is ${formatDuration(age)} old`
+  return [{ level: 'warning', text, hint: 'knox snapback takes one and sends it' }]
+}
+
 /** The list of late datasets as one trouble. */
 export const ofLate = (late: readonly string[]): readonly Trouble[] => {
   const more = late.length > 1 ? ` and ${late.length - 1} more` : ''

@@ -64,6 +64,19 @@ describe('knox check', () => {
     assert.match(await said(home), /^KNOX WARNING - the last run failed/)
   })
 
+  test('warns if no snapshot is taken any more: then all is proved for ever, and nothing new is saved', async (t) => {
+    const home = await good(t)
+    await home.proved(HOUR, ['bk: a=1 b=2', 'bk/x: c=3'])
+    await home.zfs(['wd: a=1 b=2', 'wd/x: c=3'], {
+      wd: HOUR,
+      'wd@a': 9 * DAY,
+      'wd@b': 3 * DAY,
+      'wd/x@c': 3 * DAY,
+    })
+    assert.match(await said(home), /^KNOX WARNING - the newest snapshot at home is 3 d 0 h old \|/)
+    assert.match(await said(home, 3 * DAY), /^KNOX OK/)
+  })
+
   test('says how the last run failed: what may pass is a warning, the rest critical', async (t) => {
     const home = await good(t)
     await writeLastRun(home.folder, lastRun())
@@ -168,10 +181,10 @@ describe('the verb knox check', () => {
 
   test('takes its limit from --max-age, then from alerts.max-age', async (t) => {
     const home = await alertHome(t, 'alerts:\n  max-age: 36h\n')
-    await home.zfs(['wd: a=1'])
     const file = join(home.dir, 'knox.yaml')
     const { proved } = home
     const age = (Date.now() - NOW.getTime()) / 1000
+    await home.zfs(['wd: a=1'], { 'wd@a': DAY - age })
     await proved(40 * HOUR - age, ['bk: a=1'])
     assert.match((await show([verb], 'check', '--config', file)).stdout, /^KNOX WARNING.*;129600;259200 /)
     const { code, stdout } = await show([verb], 'check', '--config', file, '--max-age', '3d')
