@@ -28,6 +28,19 @@ const loginOf = (knox: Knox): OwnLogin => {
   return { address, user: knox.args.text('user') ?? 'root', config: knox.args.text('ssh-config') }
 }
 
+/** It is adopted already: whoever does not want the restart now has refused nothing. */
+const wantsRestart = async (knox: Knox): Promise<boolean> => {
+  if (!knox.interactive) return false
+  try {
+    await knox.confirm('restart it now, so that all of it is in force, and check it then?')
+    return true
+  } catch (error) {
+    if (!(error instanceof KnoxError) || error.code !== 'refused') throw error
+    knox.emit({ type: 'note', text: 'swap, fstab, ttys and loader.conf are in force from its next start on' })
+    return false
+  }
+}
+
 /** Exit: 0 adopted and proved, 3 no keys, 4 refused, 10 ssh does not get in, 11 busy, 12 wrong passphrase, 14 taken back, 15 no FreeBSD >= 10.2. */
 export const adopt = defineCommand({
   name: 'adopt',
@@ -67,7 +80,8 @@ export const adopt = defineCommand({
     const keys = await readBoxKeys(homeFolder(config))
     const configured = await prepareBox(config)
     const own = await ownAddress(login)
-    const box = own === undefined ? configured : { ...configured, addresses: [own, ...configured.addresses] }
+    // only there: a former box at another address has the same keys, and would prove nothing
+    const box = own === undefined ? configured : { ...configured, addresses: [own] }
     const passphrase = knox.dryRun ? undefined : await knox.passphrase('passphrase of the keys')
     // a wrong one is found out before anything is changed
     if (passphrase !== undefined) await unlockPrivateKey(box.folder, 'knox-shell', passphrase)
@@ -86,13 +100,10 @@ export const adopt = defineCommand({
         )
         knox.whenStopped([`the machine takes all back by itself within ${undoAfter} seconds`])
         const folder = keepFolder(new Date())
-        const proof = () => proveLogins(box, passphrase, login, knox.emit)
+        const proof = () => proveLogins(box, passphrase, login, folder, knox.emit)
         await adoptMachine(old, plan.files, { folder, undoAfter, proof }, knox.emit)
         knox.whenStopped([])
-        if (!knox.args.flag('reboot')) {
-          if (!knox.interactive) return undefined
-          await knox.confirm('restart it now, so that all of it is in force, and check it then?')
-        }
+        if (!knox.args.flag('reboot') && !(await wantsRestart(knox))) return undefined
         knox.whenStopped([`the machine takes all back by itself ${undoAfter} seconds after its start`])
         const checks = await restartMachine(
           { box, passphrase, login, folder, undoAfter, files: plan.files },

@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rm, rmdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { defineCommand, type Knox } from '../provision/cli/command.ts'
 import type { Config } from '../provision/core/config.ts'
+import { imageName } from '../provision/core/image-name.ts'
 import { quoteAll } from '../provision/core/quote.ts'
 import { Secret } from '../provision/core/secret.ts'
 import { formatBytes } from '../provision/core/sizes.ts'
@@ -24,7 +25,6 @@ import { customiseActions, customiseImage } from '../provision/image/customise.t
 import { checkReady, fromImage, fromImageActions } from '../provision/image/from-image.ts'
 import { overlayOf } from '../provision/image/overlay.ts'
 import {
-  imageName,
   publishActions,
   publishImage,
   type Published,

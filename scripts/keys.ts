@@ -14,6 +14,7 @@ import {
   parseValidity,
   planInit,
   planSigning,
+  problemOfPassphrase,
   renewLogins,
   requireKeys,
   restoreKeys,
@@ -26,6 +27,7 @@ import { writeFileAtomic } from '../provision/system/files.ts'
 import { withLock } from '../provision/system/lock.ts'
 
 const PASSPHRASE = 'passphrase of the keys'
+const NEW = { twice: true, problem: problemOfPassphrase }
 
 const init = async (knox: Knox): Promise<ExitName | undefined> => {
   const config = await knox.config()
@@ -38,7 +40,7 @@ const init = async (knox: Knox): Promise<ExitName | undefined> => {
     knox.result(text, { folder, ...plan })
     return undefined
   }
-  const passphrase = await knox.passphrase(`new ${PASSPHRASE}`, { twice: true })
+  const passphrase = await knox.passphrase(`new ${PASSPHRASE}`, NEW)
   checkPassphrase(passphrase)
   await ensureKeyFolder(folder)
   const made = await withLock(folder, () =>
@@ -122,7 +124,7 @@ const backup = async (knox: Knox, words: readonly string[]): Promise<undefined> 
     knox.result(`would write ${out}, and ${out}.txt for printing`, { out })
     return undefined
   }
-  const passphrase = await knox.passphrase(`new ${FILE_PASSPHRASE}`, { twice: true })
+  const passphrase = await knox.passphrase(`new ${FILE_PASSPHRASE}`, NEW)
   checkPassphrase(passphrase)
   const made = await withLock(folder, async () =>
     backupKeys(folder, {

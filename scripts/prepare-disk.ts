@@ -1,9 +1,11 @@
 import { defineCommand, type Knox } from '../provision/cli/command.ts'
+import { checkName, NAMES } from '../provision/core/names.ts'
 import { quoteAll } from '../provision/core/quote.ts'
 import { Secret } from '../provision/core/secret.ts'
 import { formatBytes } from '../provision/core/sizes.ts'
 import {
   checkDisk,
+  checkSame,
   describeDisk,
   preparations,
   prepareDisk as prepare,
@@ -98,6 +100,9 @@ export const prepareDisk = defineCommand({
     },
   },
   run: async (knox) => {
+    const said = knox.args.text('disk')
+    // it becomes part of commands on the box
+    if (said !== undefined) checkName(NAMES.disk, said)
     const known = await knox.config()
     const box = await prepareBox(known)
     const passphrase = await knox.passphrase('passphrase of the keys')
@@ -123,7 +128,9 @@ export const prepareDisk = defineCommand({
             text: `${disk.name} is the disk whose preparation was cut off: it begins anew`,
           })
         checkDisk(disk, knox.args.flag('erase') || isOurs)
-        const speed = knox.args.flag('speed')
+        const speed = knox.args.flag('speed') && (disk.contents === 'blank' || isOurs)
+        if (knox.args.flag('speed') && !speed)
+          knox.emit({ type: 'note', text: 'its speed is not measured, since it holds data' })
         if (knox.dryRun) {
           const commands = [
             ...preparations(config, new Secret('disk key', ''), speed).map((step) => step.change),
@@ -137,12 +144,14 @@ export const prepareDisk = defineCommand({
           `everything on ${describeDisk(disk)} will be lost${old === undefined ? '' : `, and the box will use it instead of ${old}`}; type ${words.join(' or ')} to go on:`,
           words,
         )
+        // time has passed, and names of disks move when one is plugged in or out
+        checkSame(disk, await runner.read(readDisk(disk.name)))
         await forgetReceipt(box.folder)
         await beginDisk(box.folder, disk)
-        await prepare(config, box.folder, runner, knox.emit, speed)
+        const diskRate = await prepare(config, box.folder, runner, knox.emit, speed)
         const rate = await measureLink(place)
         if (rate !== undefined) {
-          await rememberLink(box.folder, rate)
+          await rememberLink(box.folder, Math.min(rate, diskRate ?? rate))
           knox.emit({ type: 'note', text: `the box takes ${formatBytes(rate)}/s through ssh` })
         }
         if (old !== undefined) await change(knox, box, runner, config)

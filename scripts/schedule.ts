@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineCommand } from '../provision/cli/command.ts'
 import { KnoxError } from '../provision/core/errors.ts'
+import { LOG } from '../provision/runtime/log-file.ts'
 import { cronLine, findLine, parseTime, withLine } from '../provision/runtime/schedule.ts'
 import { findConfig, homeFolder } from '../provision/system/config-file.ts'
 import { HERE, runnerAt } from '../provision/system/runner.ts'
@@ -12,7 +13,7 @@ export const schedule = defineCommand({
   name: 'schedule',
   summary: 'run knox snapback every day, by a line in your crontab',
   details:
-    'The line has full paths and appends to knox.log in the key folder. Other lines of the crontab stay as they are.',
+    'The line has full paths and appends to knox.log in the key folder, which is turned at a mebibyte. Other lines of the crontab stay as they are.',
   options: {
     time: { type: 'string', value: 'HH:MM', help: 'when (default: 17:59)' },
     remove: { type: 'boolean', help: 'take the line out again' },
@@ -27,7 +28,7 @@ export const schedule = defineCommand({
       node: process.execPath,
       script: fileURLToPath(new URL('./knox.mjs', import.meta.url)),
       config,
-      log: join(folder, 'knox.log'),
+      log: join(folder, LOG),
     })
     if (knox.args.flag('print')) {
       knox.result(line, { line })

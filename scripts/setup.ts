@@ -30,6 +30,18 @@ export const setup = defineCommand({
       value: 'HOW',
       help: 'ready, card or installed: how far the box is (default: ready)',
     },
+    user: {
+      type: 'string',
+      value: 'NAME',
+      help: 'an installed machine is adopted as NAME, who may use sudo or doas (default: root)',
+    },
+    'ssh-config': {
+      type: 'string',
+      value: 'FILE',
+      help: 'your ssh_config for that machine (default: the usual one)',
+    },
+    disk: { type: 'string', value: 'DISK', help: 'of several disks of the box this one (default: box.disk)' },
+    speed: { type: 'boolean', help: 'measure how fast the disk is, before and after encryption' },
     address: { type: 'string', value: 'HOST', help: 'where the box is (default: look for it)' },
     image: { type: 'string', value: 'FILE', help: 'the image for the card' },
     card: { type: 'string', value: 'DEVICE', help: 'the card to write it to' },

@@ -48,7 +48,7 @@ export const testFreebsd = defineCommand({
   run: async (knox) => {
     const { bundle, bundleOf } = await import('../provision/lab/bundle.ts')
     const { requireLab } = await import('../provision/lab/host.ts')
-    const { runInGuest } = await import('../provision/lab/microvm.ts')
+    const { runInGuest, TO_HOST } = await import('../provision/lab/microvm.ts')
     const { PASSPHRASE } = await import('../provision/lab/world.ts')
     const target = /^root@(.+)$/.exec(knox.args.text('box') ?? '')?.[1]
     const address = target === undefined ? undefined : parseAddress(target)
@@ -114,7 +114,7 @@ export const testFreebsd = defineCommand({
         const test = [process.execPath, '--no-deprecation', '--test', bundleOf('test/freebsd/suite.ts')]
         const command = ['env', `KNOX_REMOTE_BOX=${join(dir, 'box.json')}`, ...test]
         const exitCode = await runInGuest(
-          { command, memoryMib: 4096, seconds: GUEST_SECONDS, network: true },
+          { command, memoryMib: 4096, seconds: GUEST_SECONDS, devices: TO_HOST },
           (line) => knox.result(line, { line }),
         )
         if (exitCode !== 0) throw new KnoxError('failed', 'some tests failed')

@@ -11,5 +11,6 @@ if [ "$part" != lab ]; then
 fi
 if [ "$part" != unit ]; then
   node --import tsx test/lab/run.ts || failed=1
+  node --import tsx test/faults/run.ts --quick || failed=1
 fi
 exit "$failed"

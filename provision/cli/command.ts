@@ -2,8 +2,9 @@ import { parseArgs, type ParseArgsConfig } from 'node:util'
 import type { Config } from '../core/config.ts'
 import { KnoxError, type ExitName } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
-import type { Owner } from '../core/owner.ts'
+import type { Owner, Said } from '../core/owner.ts'
 import type { Secret } from '../core/secret.ts'
+import type { PassphraseOptions } from './prompts.ts'
 
 export type OptionSpec = NonNullable<ParseArgsConfig['options']>[string] & {
   readonly help: string
@@ -25,9 +26,7 @@ export const COMMON_OPTIONS = {
   help: { type: 'boolean', short: 'h', help: 'show this help' },
 } as const satisfies Record<string, OptionSpec>
 
-export interface Values {
-  readonly flag: (name: string) => boolean
-  readonly text: (name: string) => string | undefined
+export interface Values extends Said {
   /** every value of an option that may be said more than once (`multiple`), in order */
   readonly texts: (name: string) => readonly string[]
 }
@@ -55,8 +54,8 @@ export interface Knox extends Owner {
   readonly signal: AbortSignal
   /** what is to be said, instead of the usual, if the owner ends the run from now on */
   readonly whenStopped: (hints: readonly string[]) => void
-  /** a passphrase from --passphrase-file or the terminal, there typed twice if `twice` */
-  readonly passphrase: (question: string, options?: { readonly twice?: boolean }) => Promise<Secret>
+  /** a passphrase from --passphrase-file or the terminal; a new one is checked there while it is typed */
+  readonly passphrase: (question: string, options?: PassphraseOptions) => Promise<Secret>
 }
 
 export interface Command {

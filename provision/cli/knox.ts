@@ -104,7 +104,12 @@ export const knoxFor = (command: Command, words: readonly string[], run: Run): K
       const other = await run.find(name)
       if (other === undefined) throw new KnoxError('usage', `there is no verb ${JSON.stringify(name)}`)
       const words = [...more, ...taken(other, handedOn(values))]
-      const ended = (await other.run(knoxFor(other, words, run))) ?? 'ok'
+      const outer = ending.hints
+      const inner = knoxFor(other, words, run)
+      const whenStopped: Knox['whenStopped'] = (hints) => inner.whenStopped([...hints, ...outer])
+      const ended = (await other.run({ ...inner, whenStopped })) ?? 'ok'
+      // what was true of that verb is not of the next one
+      ending.hints = outer
       if (ended !== 'ok' && ended !== 0)
         throw new KnoxError(
           typeof ended === 'number' ? 'failed' : ended,
@@ -124,7 +129,8 @@ export const knoxFor = (command: Command, words: readonly string[], run: Run): K
       if (known !== undefined) return known
       if (!terminal.interactive) throw nobody(question, '--passphrase-file FILE gives the passphrase')
       reporter.pause()
-      const typed = await askPassphrase(question, options?.twice ?? false)
+      const tell = (text: string) => reporter.emit({ type: 'note', text })
+      const typed = await askPassphrase(question, options ?? {}, tell)
       run.passphrases.set(what, typed)
       return typed
     },

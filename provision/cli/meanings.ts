@@ -17,7 +17,7 @@ const MEANINGS: Readonly<Record<ExitName, string>> = {
   'receive-failed': 'zfs receive failed on the box',
   'no-space': 'the box, or a pool at home, has no room for it',
   'connection-lost': 'the connection to the box broke',
-  'left-unlocked': 'the box could not lock its disk: look at it now',
+  'left-unlocked': 'the box could not lock its disk, and restarts: see that it comes back',
   disk: 'the box’s disk is missing or does not answer, or its pool cannot be imported',
   interrupted: 'stopped by the owner',
 }

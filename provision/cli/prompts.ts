@@ -9,17 +9,30 @@ const interrupted = (error: unknown): never => {
   throw error
 }
 
-/** loaded only when somebody is asked: most runs are cron’s */
-const prompts = async () => (await import('inquirer')).default
+/** On stderr, since stdout carries results only; loaded when somebody is asked: most runs are cron’s. */
+const prompts = async () => {
+  const { default: inquirer } = await import('inquirer')
+  return inquirer.createPromptModule({ output: process.stderr })
+}
+
+/** A question broken between words, where the terminal would break it anywhere; `before` are the columns before it. */
+export const fitted = (text: string, columns = process.stderr.columns, before = 2): string => {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    const longer = line === '' ? word : `${line} ${word}`
+    const room = (columns > 0 ? columns : 80) - (lines.length === 0 ? before : 0) - 1
+    if (line !== '' && longer.length > room) lines.push(line)
+    line = line !== '' && longer.length > room ? word : longer
+  }
+  return [...lines, line].join('\n')
+}
 
 /** Asks yes or no at the terminal. */
 export const askConfirm = async (question: string): Promise<boolean> => {
-  const answer = await (
-    await prompts()
-  )
-    .prompt([{ type: 'confirm', name: 'yes', message: question, default: false }])
-    .catch(interrupted)
-  return Boolean(answer.yes)
+  const prompt = await prompts()
+  const asked = prompt([{ type: 'confirm', name: 'yes', message: fitted(question), default: false }])
+  return Boolean((await asked.catch(interrupted)).yes)
 }
 
 /** Asks for a line of text at the terminal, until there is no problem with it. */
@@ -29,41 +42,50 @@ export const askText = async (
 ): Promise<string> => {
   const validate = (text: string) => problem?.(text.trim()) ?? true
   const given = initial === undefined ? {} : { default: initial }
-  const answer = await (
-    await prompts()
-  )
-    .prompt([{ type: 'input', name: 'text', message: question, validate, ...given }])
-    .catch(interrupted)
-  return String(answer.text).trim()
+  const prompt = await prompts()
+  const message = fitted(question)
+  const asked = prompt([{ type: 'input', name: 'text', message, validate, ...given }])
+  return String((await asked.catch(interrupted)).text).trim()
 }
 
 /** Asks for one of several at the terminal. */
 export const askChoice = async ({ question, choices, initial }: Choice): Promise<string> => {
-  const list = choices.map(({ value, label }) => ({ value, name: label }))
+  const list = choices.map(({ value, label }) => ({ value, name: fitted(label), short: label }))
   const given = initial === undefined ? {} : { default: initial }
-  const answer = await (
-    await prompts()
-  )
-    .prompt([{ type: 'select', name: 'value', message: question, choices: list, ...given }])
-    .catch(interrupted)
-  return String(answer.value)
+  const prompt = await prompts()
+  const message = fitted(question)
+  const asked = prompt([{ type: 'select', name: 'value', message, choices: list, ...given }])
+  return String((await asked.catch(interrupted)).value)
 }
 
-const askPassword = async (question: string): Promise<string> => {
-  const answer = await (
-    await prompts()
-  )
-    .prompt([{ type: 'password', name: 'text', message: question, mask: '*' }])
-    .catch(interrupted)
-  return String(answer.text)
+export interface PassphraseOptions {
+  /** a new one is typed twice */
+  readonly twice?: boolean
+  /** what is wrong with a new one; undefined if nothing is */
+  readonly problem?: (text: string) => string | undefined
 }
 
-/** Asks for a passphrase at the terminal, twice where it is a new one. */
-export const askPassphrase = async (question: string, twice: boolean): Promise<Secret> => {
-  const first = await askPassword(question)
-  if (twice && (await askPassword(`${question} (again)`)) !== first)
-    throw new KnoxError('usage', 'the two passphrases differ', ['nothing was changed; start again'])
-  return new Secret('passphrase', first)
+const askPassword = async (
+  question: string,
+  problem: PassphraseOptions['problem'] = () => undefined,
+): Promise<string> => {
+  const validate = (text: string) => problem(text) ?? true
+  const prompt = await prompts()
+  const asked = prompt([{ type: 'password', name: 'text', message: question, mask: '*', validate }])
+  return String((await asked.catch(interrupted)).text)
+}
+
+/** Asks for a passphrase at the terminal; a new one twice, until both are the same and nothing is wrong with it. */
+export const askPassphrase = async (
+  question: string,
+  { twice = false, problem }: PassphraseOptions,
+  tell: (text: string) => void,
+): Promise<Secret> => {
+  for (;;) {
+    const first = await askPassword(question, problem)
+    if (!twice || (await askPassword(`${question} (again)`)) === first) return new Secret('passphrase', first)
+    tell('the two passphrases differ: once more')
+  }
 }
 
 /** The first line of a passphrase file. */

@@ -69,8 +69,11 @@ const plain = (style: Style, write: (text: string) => void): Reporter => {
 
 const NARROWEST = 20
 
+/** https://no-color.org; ora alone does not hear it */
+const color = (process.env['NO_COLOR'] ?? '') === '' ? 'cyan' : false
+
 // discardStdin would put the terminal into raw mode, where Ctrl-C is no signal any more
-const spin = (text: string): Ora => ora({ text, stream: process.stderr, discardStdin: false }).start()
+const spin = (text: string): Ora => ora({ text, color, stream: process.stderr, discardStdin: false }).start()
 
 const animated = (style: Style, write: (text: string) => void): Reporter => {
   let spinner: Ora | undefined

@@ -14,7 +14,14 @@ export interface Choice extends Omit<Question, 'problem'> {
   readonly choices: readonly { readonly value: string; readonly label: string }[]
 }
 
+/** What was said on the command line. */
+export interface Said {
+  readonly flag: (name: string) => boolean
+  readonly text: (name: string) => string | undefined
+}
+
 export interface Owner {
+  readonly args: Said
   /** a line of text; throws `usage` for a flag that holds a wrong one, `refused` where nobody can be asked */
   readonly ask: (question: Question) => Promise<string>
   /** one of several words; throws as `ask` */

@@ -4,6 +4,7 @@ import { basename, join } from 'node:path'
 import type { Config } from '../core/config.ts'
 import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
+import { imageName } from '../core/image-name.ts'
 import { fingerprint, readPublicKeyLine } from '../keys/ed25519.ts'
 import { exists } from '../system/files.ts'
 import { openSource } from '../system/process.ts'
@@ -58,12 +59,6 @@ export interface Published {
   readonly image: PublishedFile
   readonly packed: PublishedFile | undefined
   readonly manifest: string
-}
-
-/** `knox-<box>-<release>-<date>.img` */
-export const imageName = ({ box }: Config, date: string): string => {
-  if (!/^\d{4}-\d{2}-\d{2}$/.test(date)) throw new RangeError(`not a date: ${date}`)
-  return `knox-${box.name}-${box.release.replace('releng/', '')}-${date}.img`
 }
 
 const checkKeys = async ({ folder, facts }: PublishOptions): Promise<void> => {

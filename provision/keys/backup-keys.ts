@@ -19,6 +19,7 @@ const LEFT_OUT: readonly string[] = [
   'keys-backup.json',
   'lock',
   'knox.log',
+  'knox.log.1',
 ]
 const LARGEST = 4 * 1024 * 1024
 

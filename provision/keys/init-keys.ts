@@ -15,12 +15,17 @@ import { moveAside, moveBack, placeNewFiles, type NewFile } from './place-files.
 const LEAST_CHARACTERS = 8
 const DISK_KEY_LENGTH = 1024
 
+/** What is wrong with a new passphrase; undefined if nothing is. */
+export const problemOfPassphrase = (text: string): string | undefined =>
+  Array.from(text).length < LEAST_CHARACTERS
+    ? `the passphrase is shorter than ${LEAST_CHARACTERS} characters`
+    : undefined
+
 /** Throws `usage` for a passphrase of less than 8 characters. */
 export const checkPassphrase = (passphrase: Secret): void => {
-  if (Array.from(passphrase.reveal().toString()).length < LEAST_CHARACTERS)
-    throw new KnoxError('usage', `the passphrase is shorter than ${LEAST_CHARACTERS} characters`, [
-      'nothing was changed; a few words make a good one',
-    ])
+  const problem = problemOfPassphrase(passphrase.reveal().toString())
+  if (problem !== undefined)
+    throw new KnoxError('usage', problem, ['nothing was changed; a few words make a good one'])
 }
 
 export interface InitPlan {

@@ -8,7 +8,7 @@ import { readPrivateKey, writePrivateKey } from './private-key.ts'
 
 export { backupKeys, lastKeysBackup } from './backup-keys.ts'
 export type { BackupKeysOptions, KeysBackup } from './backup-keys.ts'
-export { checkPassphrase, ensureKeyFolder, initKeys, planInit } from './init-keys.ts'
+export { checkPassphrase, ensureKeyFolder, initKeys, planInit, problemOfPassphrase } from './init-keys.ts'
 export type { InitOptions, InitPlan, InitReport } from './init-keys.ts'
 export { requireKeys } from './key-files.ts'
 export { listKeys } from './list-keys.ts'

@@ -6,18 +6,25 @@ import { fileURLToPath } from 'node:url'
 import { KnoxError } from '../core/errors.ts'
 import { quoteAll } from '../core/quote.ts'
 import { exists, readTextIfAny, withTempDir } from '../system/files.ts'
-import { openChannel, run } from '../system/process.ts'
+import { openChannel, run, type Channel } from '../system/process.ts'
 import { requireLab } from './host.ts'
 
-export interface GuestOptions {
+/** What a machine of the lab is made of. */
+export interface Hardware {
+  readonly memoryMib: number
+  /** more arguments for QEMU: network, disks */
+  readonly devices?: readonly string[]
+}
+
+export interface GuestOptions extends Hardware {
   /** what root runs in the guest, in the repository's folder */
   readonly command: readonly string[]
-  readonly memoryMib: number
   /** seconds after which the guest is killed */
   readonly seconds: number
-  /** the guest reaches the host's loopback as 10.0.2.2 */
-  readonly network?: boolean
 }
+
+/** A network card through which the guest reaches the host's loopback as 10.0.2.2. */
+export const TO_HOST = ['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net']
 
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
 const script = (name: string): string => join(REPOSITORY, 'provision', 'lab', name)
@@ -34,7 +41,13 @@ const initrdFor = async (kernel: string): Promise<string> => {
   return initrd
 }
 
-const qemuArgv = (kernel: string, initrd: string, append: string, log: string, options: GuestOptions) => [
+const qemuArgv = (
+  kernel: string,
+  initrd: string,
+  append: string,
+  log: string,
+  { memoryMib, devices }: Hardware,
+) => [
   ...[
     'qemu-system-x86_64',
     '-accel',
@@ -44,30 +57,54 @@ const qemuArgv = (kernel: string, initrd: string, append: string, log: string, o
     '-smp',
     '2',
     '-m',
-    options.memoryMib.toString(),
+    memoryMib.toString(),
   ],
   ...['-display', 'none', '-no-reboot', '-nodefaults', '-serial', `file:${log}`, '-serial', 'stdio'],
   ...['-kernel', `/boot/vmlinuz-${kernel}`, '-initrd', initrd, '-append', append],
   ...['-fsdev', 'local,id=host,path=/,security_model=none,readonly=on,multidevs=remap'],
   ...['-device', 'virtio-9p-pci,fsdev=host,mount_tag=host'],
-  ...(options.network === true ? ['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net'] : []),
+  ...(devices ?? []),
 ]
 
+export interface Guest {
+  /** its second serial line: what its command reads and prints */
+  readonly channel: Channel
+  /** printed as `MARK STATUS` when the command has ended */
+  readonly mark: string
+  /** the last lines of its console */
+  readonly console: () => Promise<string>
+}
+
 /**
- * Boots a microVM whose root is this machine's own /, read-only under a tmpfs, and runs a command in it as root.
- * Hands over each line that the command prints; returns its exit code. Whatever happens the guest is gone afterwards.
- * Throws `failed` if the guest died or ran out of time.
+ * Boots a microVM whose root is this machine's own /, read-only under a tmpfs, and starts a command in it as root.
+ * `dir` is a temporary folder for its files. Throws `platform` if the lab cannot run here.
  */
-export const runInGuest = async (options: GuestOptions, onLine: (line: string) => void): Promise<number> => {
+export const bootGuest = async (
+  dir: string,
+  command: readonly string[],
+  hardware: Hardware,
+): Promise<Guest> => {
   const kernel = await requireLab()
   const initrd = await initrdFor(kernel)
-  return withTempDir(async (dir) => {
-    const mark = `guest-${randomBytes(8).toString('hex')}`
-    const commandFile = join(dir, 'run')
-    const log = join(dir, 'console')
-    await writeFile(commandFile, `cd ${quoteAll([REPOSITORY])} && exec ${quoteAll(options.command)}\n`)
-    const append = `console=ttyS0 quiet panic=-1 knox.guest=${script('guest.sh')} knox.run=${commandFile} knox.mark=${mark}`
-    const qemu = openChannel(qemuArgv(kernel, initrd, append, log, options))
+  const mark = `guest-${randomBytes(8).toString('hex')}`
+  const commandFile = join(dir, 'run')
+  const log = join(dir, 'console')
+  await writeFile(commandFile, `cd ${quoteAll([REPOSITORY])} && exec ${quoteAll(command)}\n`)
+  const append = `console=ttyS0 quiet panic=-1 tsc=reliable clocksource=tsc knox.guest=${script('guest.sh')} knox.run=${commandFile} knox.mark=${mark}`
+  return {
+    channel: openChannel(qemuArgv(kernel, initrd, append, log, hardware)),
+    mark,
+    console: async () => ((await readTextIfAny(log)) ?? '').split('\n').slice(-15).join('\n'),
+  }
+}
+
+/**
+ * Runs a command in a microVM of its own as root (bootGuest). Hands over each line that the command prints; returns its
+ * exit code. Whatever happens the guest is gone afterwards. Throws `failed` if the guest died or ran out of time.
+ */
+export const runInGuest = (options: GuestOptions, onLine: (line: string) => void): Promise<number> =>
+  withTempDir(async (dir) => {
+    const { channel: qemu, mark, console } = await bootGuest(dir, options.command, options)
     let exitCode: number | undefined
     const timer = setTimeout(() => qemu.kill(), options.seconds * 1000)
     try {
@@ -83,10 +120,8 @@ export const runInGuest = async (options: GuestOptions, onLine: (line: string) =
     }
     const { stderr } = await qemu.ended
     if (exitCode !== undefined) return exitCode
-    const last = ((await readTextIfAny(log)) ?? '').split('\n').slice(-15).join('\n')
     throw new KnoxError('failed', `the lab's guest died or ran longer than ${options.seconds} s`, [
       stderr.trim(),
-      last,
+      await console(),
     ])
   })
-}

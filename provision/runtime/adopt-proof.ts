@@ -1,6 +1,7 @@
 import type { Read, Runner } from '../core/command.ts'
 import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
+import { formatAddress } from '../core/names.ts'
 import type { Secret } from '../core/secret.ts'
 import { pause } from '../system/process.ts'
 import { boxStep } from './adopt.ts'
@@ -21,6 +22,13 @@ const bootTime: Read<string> = {
   argv: ['sysctl', '-n', 'kern.boottime'],
   parse: (stdout) => /sec = ([0-9]+)/.exec(stdout)?.[1] ?? '',
 }
+
+/** Whether this very machine is the one with the folder of the old files, and not another that knows our keys too. */
+const hasFolder = (folder: string): Read<boolean> => ({
+  effect: 'read',
+  argv: ['/bin/sh', '-c', 'if [ -d "$1" ]; then echo yes; else echo no; fi', 'sh', folder],
+  parse: (stdout) => stdout.trim() === 'yes',
+})
 
 const silent: Emit = () => undefined
 
@@ -43,23 +51,34 @@ const whileUnreachable = async <T>(seconds: number, every: number, work: () => P
 const RESTART = 30
 
 /**
- * Logs in as knox-send (a session says hello and goodbye) and as knox-shell (root's shell answers), and is refused with the
- * owner's plain keys. Throws `verification` or what ssh said.
+ * Logs in as knox-send (a session says hello and goodbye) and as knox-shell (root's shell answers, on the machine that has
+ * `folder`), and is refused with the owner's plain keys. Throws `verification` or what ssh said.
  */
 export const proveLogins = async (
   box: Box,
   passphrase: Secret,
   login: OwnLogin,
+  folder: string,
   emit: Emit,
 ): Promise<void> => {
-  const { session } = await whileUnreachable(RESTART, 1, () => connect(box, silent))
+  const { session, target } = await whileUnreachable(RESTART, 1, () => connect(box, silent))
   try {
     await session.bye()
   } catch (error) {
     throw await session.abandon(error)
   }
   emit({ type: 'note', text: 'a session answers (knox-send)' })
-  const uid = await withShell(box, passphrase, silent, (runner) => runner.read(userId))
+  const there = { ...box, addresses: [target.address] }
+  const { uid, isSame } = await withShell(there, passphrase, silent, async (runner) => ({
+    uid: await runner.read(userId),
+    isSame: await runner.read(hasFolder(folder)),
+  }))
+  if (!isSame)
+    throw new KnoxError(
+      'verification',
+      `another machine than the one that is adopted answers at ${formatAddress(target.address)}`,
+      ['it has the box’s keys too: is it the former box?'],
+    )
   if (uid !== '0') throw new KnoxError('verification', `knox-shell is not root there, but user ${uid}`)
   emit({ type: 'note', text: 'root’s shell answers (knox-shell)' })
   if (!(await refusesPlainKeys(login, box)))
@@ -127,7 +146,7 @@ export const restartMachine = async (restart: Restart, emit: Emit): Promise<read
     )
   }
   emit({ type: 'step', title: 'looking at it' })
-  await proveLogins(box, passphrase, login, emit)
+  await proveLogins(box, passphrase, login, folder, emit)
   return withShell(box, passphrase, emit, async (runner) => {
     await runner.act(boxStep(folder, 'confirm'))
     return checkAll(runner, files, emit)

@@ -5,7 +5,7 @@ import { formatBytes, formatDuration } from '../core/sizes.ts'
 import { withLock } from '../system/lock.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
 import { listInventory, type Dataset } from '../tools/zfs.ts'
-import { checkBox, checkHome, checkRoom, type Consent } from './consent.ts'
+import { checkBox, checkHome, checkRoom, checkRoot, type Consent } from './consent.ts'
 import { readDeletionState, writeDeletionState } from './deletion-state.ts'
 import {
   planDeletions,
@@ -122,6 +122,8 @@ const sessionWork = async (
   const { partials, before } = await findPartials(session, found, home, emit)
   const plan = planBackup(home, before.datasets, pools, partials, accept.has('divergence'))
   const sends = sendsOf(plan)
+  const root = home.find(({ name }) => name === pools.home)
+  if (root !== undefined) checkRoot(root, before, sends.length)
   const sizes = await estimateSends(sends, emit)
   checkRoom(totalSize(sizes), before, accept)
   const remembered = await keepBranches(target.folder, plan.kept)

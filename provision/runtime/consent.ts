@@ -54,6 +54,24 @@ export const checkHome = (
   ])
 }
 
+/**
+ * Throws `diverged` if datasets would come to lie below a pool on the box that has no snapshot. The box takes no whole stream onto
+ * what has snapshots below it, lest one of them be lost, and the pool's own dataset cannot be moved aside.
+ */
+export const checkRoot = (
+  { name, snapshots }: Dataset,
+  { pool, datasets }: BoxInventory,
+  streams: number,
+): void => {
+  const there = datasets.find((dataset) => dataset.name === pool.name)
+  if (streams === 0 || snapshots.length > 0 || there === undefined || there.snapshots.length > 0) return
+  throw new KnoxError(
+    'diverged',
+    `the pool ${name} has no snapshot of its own, which must be the box’s first`,
+    ['nothing was sent; knox snapshot takes one of the pool and of every dataset'],
+  )
+}
+
 /** Throws `no-space` if the estimated bytes of all streams are more than the box has; undefined where zfs does not say. */
 export const checkRoom = (
   bytes: number | undefined,

@@ -48,11 +48,12 @@ const choose = (home: readonly Dataset[], box: readonly Dataset[], config: Confi
   return shuffled.slice(0, DATASETS).map(({ choice }) => choice)
 }
 
-/** Files from somewhere in the tree; only names that are text, since they travel as words of a command. */
+/** Files from somewhere in the tree that have room in a temporary folder; only names that are text, since they travel as words of a command. */
 const someFiles = async (folder: string): Promise<readonly SampleFile[]> => {
   const somewhere = keyOf(Buffer.from(randomInt(2 ** 32).toString()))
-  const { files } = await pickFiles(folder, somewhere, BUDGET)
-  const found = files.length > 0 ? files : (await pickFiles(folder, '', BUDGET)).files
+  const pick = (after: string) => pickFiles(folder, after, BUDGET, undefined, BUDGET)
+  const { files } = await pick(somewhere)
+  const found = files.length > 0 ? files : (await pick('')).files
   return found
     .filter(({ path }) => Buffer.from(path.toString()).equals(path) && !/\p{Cc}/u.test(path.toString()))
     .slice(0, FILES)
@@ -85,9 +86,33 @@ const tryOne = async (
   return tried ?? []
 }
 
+export interface Tried {
+  /** `dataset@snapshot: path` */
+  readonly name: string
+  readonly bytes: number
+  readonly isSame: boolean
+}
+
+/** What a drill has shown. Throws `verification` if a file was not the same, `partial` if there was none to try. */
+export const drillReport = (tried: readonly Tried[]): DrillReport => {
+  const other = tried.find(({ isSame }) => !isSame)
+  if (other !== undefined)
+    throw new KnoxError('verification', `what came back is not what home has: ${other.name}`, [
+      'knox verify compares all files over time, knox scrub checks the box’s disk',
+    ])
+  if (tried.length === 0)
+    throw new KnoxError('partial', 'no file was tried, so nothing is shown', [
+      'its snapshots hold no small file, or are not mounted at home: root can look into them',
+    ])
+  return {
+    files: tried.map(({ name }) => name),
+    bytes: tried.reduce((sum, { bytes }) => sum + bytes, 0),
+  }
+}
+
 /**
  * Restores a sample by the way that a real restore takes and compares it with home. Throws `verification` if a file is not the
- * same, `diverged` if there is nothing on both sides, and what a restore throws.
+ * same, `partial` if there is no file to try, `diverged` if there is nothing on both sides, and what a restore throws.
  */
 export const drill = async (config: Config, passphrase: Secret, emit: Emit): Promise<DrillReport> => {
   const box = await prepareBox(config)
@@ -97,19 +122,14 @@ export const drill = async (config: Config, passphrase: Secret, emit: Emit): Pro
       const choices = choose(home, open.inventory.datasets, config)
       if (choices.length === 0)
         throw new KnoxError('diverged', 'the box has no snapshot that home has', ['knox backup sends them'])
-      const files: string[] = []
-      let bytes = 0
+      const tried: Tried[] = []
       for (const choice of choices)
-        for (const { path, isSame, ...file } of await tryOne(open, choice, emit)) {
+        for (const { path, bytes, isSame } of await tryOne(open, choice, emit)) {
           const name = `${choice.home.name}@${choice.snapshot.name}: ${printable(path.toString())}`
-          if (!isSame)
-            throw new KnoxError('verification', `what came back is not what home has: ${name}`, [
-              'knox verify compares all files over time, knox scrub checks the box’s disk',
-            ])
-          files.push(name)
-          bytes += file.bytes
+          tried.push({ name, bytes, isSame })
+          if (!isSame) return drillReport(tried)
         }
-      return { files, bytes }
+      return drillReport(tried)
     }),
   )
 }

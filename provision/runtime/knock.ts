@@ -35,6 +35,8 @@ const otherMachine = async (box: Box, address: Address): Promise<KnoxError> => {
   return new KnoxError('key-rejected', `another machine than the box answers at ${formatAddress(address)}`, [
     `its host key is ${theirs.length === 0 ? 'unknown' : theirs.join(' or ')}`,
     `the box’s is ${ours ?? 'unknown'}`,
+    'has the box another address now? knox discover --write finds it',
+    'shall that machine become the box? knox adopt makes it so',
   ])
 }
 

@@ -1,4 +1,5 @@
 import type { Reader } from '../core/command.ts'
+import { isName, NAMES } from '../core/names.ts'
 import { formatBytes } from '../core/sizes.ts'
 import { readDisk, type Disk } from '../tools/disk.ts'
 import { geomDisks, type GeomProvider } from '../tools/geom.ts'
@@ -11,9 +12,13 @@ export interface DiskList {
   readonly inUse: readonly GeomProvider[]
 }
 
+/** No CD drive, no empty card reader, and nothing whose name could mean more than a name. */
+const isDisk = ({ name, bytes }: GeomProvider): boolean =>
+  isName(NAMES.disk, name) && !/^cd[0-9]/.test(name) && bytes > 0
+
 /** Looks at every disk that nothing uses; `reader` bounds how long one may take. */
 export const listDisks = async (reader: Reader): Promise<DiskList> => {
-  const all = await reader.read(geomDisks)
+  const all = (await reader.read(geomDisks)).filter(isDisk)
   const free = all.filter(({ inUse }) => !inUse)
   const looks = await Promise.all(free.map(({ name }) => reader.read(readDisk(name)).catch(() => undefined)))
   return {

@@ -8,18 +8,31 @@ import type { Place } from '../system/runner.ts'
 
 /** How fast the box takes data through ssh: what the first backup will take is foretold from it. */
 
-const BYTES = 4 * 1024 * 1024
+const MIB = 1024 * 1024
+/** MiB: more where the first took too little time to tell */
+const SIZES = [4, 32]
+const LEAST_SECONDS = 0.3
 
 /** Bytes a second to the box and nowhere: network and ssh's encryption, without disk. Undefined if it could not be measured. */
 export const measureLink = async (place: Place): Promise<number | undefined> => {
   const argv = place.wrap(['/bin/sh', '-c', 'cat >/dev/null'])
   const empty = Date.now()
   if ((await run(argv, { timeout: 60 })).exitCode !== 0) return undefined
-  const started = Date.now()
-  const { exitCode } = await run(argv, { stdin: new Secret('noise', randomBytes(BYTES)), timeout: 300 })
   // without the time that a command takes that carries nothing
-  const seconds = Math.max(0.001, (Date.now() - started - (started - empty)) / 1000)
-  return exitCode === 0 ? BYTES / seconds : undefined
+  const idle = Date.now() - empty
+  let rate: number | undefined
+  for (const size of SIZES) {
+    const started = Date.now()
+    const { exitCode } = await run(argv, {
+      stdin: new Secret('noise', randomBytes(size * MIB)),
+      timeout: 300,
+    })
+    if (exitCode !== 0) return rate
+    const seconds = Math.max(0.001, (Date.now() - started - idle) / 1000)
+    rate = (size * MIB) / seconds
+    if (seconds >= LEAST_SECONDS) return rate
+  }
+  return rate
 }
 
 const schema = z.object({ bytesPerSecond: z.number().positive() })

@@ -22,6 +22,16 @@ export const metadataFile = (disk: string): string => `geli-metadata-${disk.repl
 export const describeDisk = (disk: Disk): string =>
   `${disk.name} (${disk.description}, serial ${disk.serial ?? 'unknown'}, ${formatBytes(disk.bytes)})`
 
+/** Throws `refused` unless this is the disk that was confirmed, as it was then. */
+export const checkSame = (confirmed: Disk, now: Disk): void => {
+  const keys = ['serial', 'description', 'bytes', 'sectorBytes', 'inUse', 'contents'] as const
+  if (keys.every((key) => confirmed[key] === now[key])) return
+  throw new KnoxError('refused', `${confirmed.name} is not what it was when it was confirmed`, [
+    `then ${describeDisk(confirmed)}`,
+    `now ${describeDisk(now)}; nothing was changed, start again`,
+  ])
+}
+
 /** Throws if the disk must not be touched: `refused` if it is in use, or holds data and `erase` was not said. */
 export const checkDisk = (disk: Disk, erase: boolean): void => {
   if (disk.inUse)
@@ -35,7 +45,7 @@ export const checkDisk = (disk: Disk, erase: boolean): void => {
       disk.contents === 'geli'
         ? `${describeDisk(disk)} is encrypted by GELI already: it may hold a backup`
         : `${describeDisk(disk)} is not empty`,
-      ['nothing was changed; --erase says that all of it may be lost'],
+      ['nothing was changed; knox prepare-disk --erase says that all of it may be lost'],
     )
 }
 
@@ -88,7 +98,8 @@ const isLocked = async (config: Config, runner: Runner): Promise<boolean> =>
 
 /**
  * Encrypts the box's disk and makes its pool, measuring raw and encrypted disk on the way if `speed` is said; brings the GELI metadata home as geli-metadata-DISK.bin.
- * `runner` is a root shell on the box. The disk must have passed `checkDisk`. Throws what failed, with the disk locked if possible.
+ * `runner` is a root shell on the box. The disk must have passed `checkDisk`. Resolves with the rate of the encrypted disk, in
+ * bytes a second, if it was measured. Throws what failed, with the disk locked if possible.
  */
 export const prepareDisk = async (
   config: Config,
@@ -96,15 +107,16 @@ export const prepareDisk = async (
   runner: Runner,
   emit: Emit,
   speed = false,
-): Promise<void> => {
+): Promise<number | undefined> => {
   const { disk } = config.box
   const key = await readSecretFile(join(folder, KEY_FILES.disk), 'disk key')
   let mayBeAttached = false
+  let rate: number | undefined
   try {
     for (const { title, change, measure } of preparations(config, key, speed)) {
       if (measure !== undefined) {
         emit({ type: 'step', title: `measuring ${measure}` })
-        const rate = await runner.read(writeRate(measure, MEASURED_MIB))
+        rate = await runner.read(writeRate(measure, MEASURED_MIB))
         emit({ type: 'done', title: `${measure} is written at ${formatBytes(rate)}/s` })
       }
       emit({ type: 'step', title })
@@ -125,4 +137,5 @@ export const prepareDisk = async (
   await writeFileAtomic(join(folder, metadataFile(disk)), metadata, { replace: true })
   await finishDisk(folder)
   emit({ type: 'done', title: 'the GELI metadata is in the key folder, the disk is locked' })
+  return rate
 }

@@ -54,29 +54,42 @@ const targetSide = (found: readonly Dataset[], target: string): readonly Dataset
         : [],
   )
 
-/** Interrupted restores below the target that the box can go on with; the others are discarded. */
+interface Partials {
+  readonly resumable: boolean
+  readonly partials: ReadonlyMap<string, PartialReceive>
+  /** what a broken receive has left where this restore would write, and the box cannot go on with */
+  readonly stale: readonly string[]
+}
+
+/** Interrupted restores below the target. What is there of others, such as another program's, is not looked at. */
 const findPartials = async (
   { inventory, runner }: OpenBox,
-  { target }: RestoreOptions,
+  { source, target }: RestoreOptions,
   emit: Emit,
-): Promise<{ readonly resumable: boolean; readonly partials: ReadonlyMap<string, PartialReceive> }> => {
+): Promise<Partials> => {
   const home = runnerAt(HERE, emit)
   const tokens = await home.read(listTokens(poolOf(target))).catch(() => undefined)
   const partials = new Map<string, PartialReceive>()
+  const stale: string[] = []
+  const places = new Set(
+    inventory.datasets.flatMap(({ name }) =>
+      isBelow(name, source) ? [target + name.slice(source.length)] : [],
+    ),
+  )
   const guids = new Map<string, string>(
     inventory.datasets.flatMap(({ name, snapshots }) =>
       snapshots.map((one) => [`${name}@${one.name}`, one.guid] as const),
     ),
   )
   for (const [name, token] of tokens ?? []) {
-    if (!isBelow(name, target)) continue
+    if (!places.has(name)) continue
     const point = await runner.read(readToken(token)).catch(() => undefined)
     if (point !== undefined && guids.get(point.snapshot) === point.guid) {
       emit({ type: 'note', text: `going on with ${name}, which was interrupted` })
       partials.set(name, { token, guid: point.guid, bytes: point.bytes })
-    } else await home.act(discardPartial(name))
+    } else stale.push(name)
   }
-  return { resumable: tokens !== undefined, partials }
+  return { resumable: tokens !== undefined, partials, stale }
 }
 
 const checkPlan = (plan: Plan, there: readonly Dataset[], options: RestoreOptions): void => {
@@ -177,10 +190,23 @@ export const restoreDatasets = async (
         throw new KnoxError('config', `the box has no dataset ${source}`, [
           'knox restore --list shows what it has',
         ])
-      const { resumable, partials } = await findPartials(open, options, emit)
-      const there = await look()
-      const plan = planBackup(wanted, there, { home: source, box: target }, partials)
-      checkPlan(plan, there, options)
+      const { resumable, partials, stale } = await findPartials(open, options, emit)
+      const planFor = (found: readonly Dataset[]) => {
+        const made = planBackup(wanted, found, { home: source, box: target }, partials)
+        checkPlan(made, found, options)
+        return made
+      }
+      // a first stream that broke off is all that such a dataset is; nothing is discarded if the rest is refused
+      const isOnlyStale = ({ name, snapshots }: Dataset) => snapshots.length === 0 && stale.includes(name)
+      planFor((await look()).filter((dataset) => !isOnlyStale(dataset)))
+      for (const name of stale) {
+        emit({
+          type: 'note',
+          text: `what had begun to arrive in ${name} is no longer on the box: it is discarded`,
+        })
+        await home.act(discardPartial(name))
+      }
+      const plan = planFor(await look())
       let bytes = 0
       for (const step of plan.steps) {
         if (step.step === 'place') await home.act(createDataset(step.dataset))

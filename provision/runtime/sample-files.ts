@@ -58,13 +58,14 @@ const fill = (
 
 /**
  * The files after a place in the round (empty: from its begin) that fill a budget in bytes, at least one. Memory grows with the
- * budget, not with the tree. `alive` is called now and then while it walks.
+ * budget, not with the tree. `alive` is called now and then while it walks. Files of more than `largest` bytes are passed over.
  */
 export const pickFiles = async (
   folder: string,
   after: string,
   budget: number,
   alive: () => Promise<void> = () => Promise.resolve(),
+  largest = Number.POSITIVE_INFINITY,
 ): Promise<Sample> => {
   const top = Buffer.from(folder)
   let files: SampleFile[] = []
@@ -75,7 +76,9 @@ export const pickFiles = async (
     if (seen % 5000 === 0) await alive()
     const key = keyOf(path)
     if (key <= after) continue
-    files.push({ path, key, bytes: (await lstat(join(top, path))).size })
+    const bytes = (await lstat(join(top, path))).size
+    if (bytes > largest) continue
+    files.push({ path, key, bytes })
     if (files.length < 2 * MOST_FILES) continue
     const filled = fill(files, budget)
     files = filled.files
@@ -83,6 +86,16 @@ export const pickFiles = async (
   }
   const { files: picked, cut } = fill(files, budget)
   return { files: picked, isLast: !wasCut && !cut }
+}
+
+/** Those of some files that are there. */
+export const findFiles = async (folder: string, paths: readonly Buffer[]): Promise<readonly SampleFile[]> => {
+  const found: SampleFile[] = []
+  for (const path of paths) {
+    const info = await lstat(join(Buffer.from(folder), path)).catch(() => undefined)
+    if (info?.isFile() === true) found.push({ path, key: keyOf(path), bytes: info.size })
+  }
+  return found
 }
 
 /** SHA-256 of a file below a folder, in hex. */

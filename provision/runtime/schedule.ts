@@ -16,6 +16,16 @@ export const parseTime = (text: string): Schedule => {
   return { hour: Number(hour), minute: Number(minute) }
 }
 
+/** What is wrong with a time of day, for a question; undefined if nothing is. */
+export const problemOfTime = (text: string): string | undefined => {
+  try {
+    parseTime(text)
+    return undefined
+  } catch {
+    return 'is not a time of day, such as 17:59'
+  }
+}
+
 /** cron gives its commands /usr/bin:/bin only; zfs is in /sbin or /usr/sbin, node in /usr/local/bin on FreeBSD */
 const PATH = '/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin'
 
@@ -46,6 +56,10 @@ export const cronLine = ({ hour, minute, node, script, config, log }: CronJob): 
     throw new KnoxError('usage', 'the line for the crontab would be too long', ['use shorter paths'])
   return line
 }
+
+/** True if this line of a crontab runs at that time of every day. */
+export const runsAt = (line: string, { hour, minute }: Schedule): boolean =>
+  line.startsWith(`${minute} ${hour} * * * `)
 
 const isOurs = (line: string, config: string): boolean => line.endsWith(` ${escaped(markOf(config))}`)
 

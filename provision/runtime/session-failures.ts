@@ -53,7 +53,7 @@ const REASONS: Readonly<
   lock: {
     code: 'left-unlocked',
     message: 'the box could not lock its disk',
-    hint: 'switch the box off and on again: the key is then gone from its memory',
+    hint: 'it restarts by itself, which takes the key from its memory; if knox backup does not find it in some minutes, switch it off and on again',
   },
 }
 

@@ -9,7 +9,7 @@ export const verifySchema = z.strictObject({
   /** of the last run */
   files: z.number(),
   bytes: z.number(),
-  /** `dataset@snapshot: path` of what was not the same, of the last run */
+  /** `dataset@snapshot: path` of what was not the same when it was compared last */
   different: z.array(z.string()),
   /** by guid of home's dataset */
   datasets: z.record(
@@ -21,6 +21,10 @@ export const verifySchema = z.strictObject({
       last: z.iso.datetime(),
       /** when the last whole round was over */
       covered: z.iso.datetime().nullable(),
+      /** false if a file of this round could not be asked for */
+      isWhole: z.boolean().default(true),
+      /** paths (base64: they need not be text) of what was not the same, compared in each run until it is */
+      suspects: z.array(z.string()).default([]),
     }),
   ),
 })

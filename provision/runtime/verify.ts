@@ -9,7 +9,7 @@ import { readHome } from './backup.ts'
 import { checkBox } from './consent.ts'
 import { withHomeSnapshot } from './home-snapshot.ts'
 import { readReceipt } from './receipt.ts'
-import { pickFiles, sha256Of, wirePath, type Sample, type SampleFile } from './sample-files.ts'
+import { findFiles, pickFiles, sha256Of, wirePath, type SampleFile } from './sample-files.ts'
 import type { Session } from './session.ts'
 import { connect, prepareBox } from './target.ts'
 import { unlock } from './unlock.ts'
@@ -37,7 +37,10 @@ interface Pair {
   readonly snapshot: Snapshot
 }
 
-/** File systems with their newest common snapshot, those looked at longest ago first. */
+const suspectsOf = (state: VerifyState | undefined, { home: { guid } }: Pair): readonly Buffer[] =>
+  (state?.datasets[guid]?.suspects ?? []).map((path) => Buffer.from(path, 'base64'))
+
+/** File systems with their newest common snapshot: first those where something differed, then those looked at longest ago. */
 const pairsOf = (
   home: readonly Dataset[],
   box: readonly Dataset[],
@@ -45,7 +48,8 @@ const pairsOf = (
   state: VerifyState | undefined,
 ): readonly Pair[] => {
   const onBox = new Map(box.map((dataset) => [dataset.name, dataset]))
-  const lastOf = ({ home: { guid } }: Pair) => state?.datasets[guid]?.last ?? ''
+  const lastOf = (pair: Pair) =>
+    suspectsOf(state, pair).length > 0 ? '' : ` ${state?.datasets[pair.home.guid]?.last ?? ''}`
   return home
     .filter(({ type }) => type === 'filesystem')
     .flatMap((dataset) => {
@@ -57,9 +61,9 @@ const pairsOf = (
     .sort((a, b) => (lastOf(a) < lastOf(b) ? -1 : lastOf(a) > lastOf(b) ? 1 : 0))
 }
 
-/** Asks the box for the same files; the paths of those that differ or are not there, and of those that are too long to be asked for. */
-const compare = async (session: Session, folder: string, { files }: Sample) => {
-  const different: string[] = []
+/** Asks the box for the same files; those that differ or are not there, and those that are too long to be asked for. */
+const compare = async (session: Session, folder: string, files: readonly SampleFile[]) => {
+  const different: (SampleFile & { readonly name: string })[] = []
   const skipped: SampleFile[] = []
   for (const file of files) {
     const { path, bytes } = file
@@ -71,7 +75,7 @@ const compare = async (session: Session, folder: string, { files }: Sample) => {
     const [ours, theirs] = await Promise.all([sha256Of(folder, path), session.hash(wire, bytes)])
     if (ours === theirs) continue
     const why = theirs === 'missing' || theirs === 'unreadable' ? ` (${theirs} there)` : ''
-    different.push(`${printable(path.toString())}${why}`)
+    different.push({ ...file, name: `${printable(path.toString())}${why}` })
   }
   return { different, skipped }
 }
@@ -88,8 +92,22 @@ const keepAlive = (session: Session) => {
   }
 }
 
+/** Where the rounds of all file systems stand: one that had no turn yet was not compared, and one that is gone counts no more. */
+const roundsOf = (
+  home: readonly Dataset[],
+  pairs: readonly Pair[],
+  before: VerifyState | undefined,
+): VerifyState['datasets'] => {
+  const here = new Set(home.map(({ guid }) => guid))
+  const known = Object.entries(before?.datasets ?? {}).filter(([guid]) => here.has(guid))
+  const none = { cursor: '', last: new Date(0).toISOString(), covered: null, isWhole: true, suspects: [] }
+  const all = pairs.map(({ home: { guid, name } }) => [guid, { name, ...none }] as const)
+  return { ...Object.fromEntries(all), ...Object.fromEntries(known) }
+}
+
 const work = async (
   session: Session,
+  home: readonly Dataset[],
   pairs: readonly Pair[],
   budget: number,
   before: VerifyState | undefined,
@@ -98,44 +116,60 @@ const work = async (
   const different: string[] = []
   const covered: string[] = []
   const unread: string[] = []
-  const datasets = { ...before?.datasets }
+  /** what differed before and could not be looked at now */
+  const left: string[] = []
+  const datasets = roundsOf(home, pairs, before)
   let files = 0
   let bytes = 0
-  for (const [index, { home, box, snapshot }] of pairs.entries()) {
-    if (bytes >= budget) break
-    const share = (budget - bytes) / (pairs.length - index)
-    const known = datasets[home.guid]
-    const full = `${home.name}@${snapshot.name}`
+  for (const [index, pair] of pairs.entries()) {
+    const { home: dataset, box, snapshot } = pair
+    const suspects = suspectsOf(before, pair)
+    if (bytes >= budget && suspects.length === 0) break
+    const share = Math.max(0, budget - bytes) / (pairs.length - index)
+    const known = datasets[dataset.guid]
+    const full = `${dataset.name}@${snapshot.name}`
     emit({ type: 'step', title: `comparing files of ${full}` })
-    const compared = await withHomeSnapshot(home.name, snapshot.name, emit, async (folder) => {
+    const compared = await withHomeSnapshot(dataset.name, snapshot.name, emit, async (folder) => {
       const sample = await pickFiles(folder, known?.cursor ?? '', share, keepAlive(session))
-      if (sample.files.length === 0) return { ...sample, skipped: [] }
+      const again = (await findFiles(folder, suspects)).filter(
+        ({ key }) => !sample.files.some((file) => file.key === key),
+      )
+      const all = [...again, ...sample.files]
+      if (all.length === 0) return { ...sample, all, skipped: [], found: [] }
       await session.look(box, snapshot.name)
-      const found = await compare(session, folder, sample)
-      different.push(...found.different.map((path) => `${full}: ${path}`))
-      unread.push(...found.skipped.map(({ path }) => `${full}: ${printable(path.toString())}`))
-      return { ...sample, skipped: found.skipped }
+      const { different: found, skipped } = await compare(session, folder, all)
+      different.push(...found.map(({ name }) => `${full}: ${name}`))
+      unread.push(...skipped.map(({ path }) => `${full}: ${printable(path.toString())}`))
+      return { ...sample, all, skipped, found }
     })
     if (compared === undefined) {
-      unread.push(home.name)
+      unread.push(dataset.name)
+      left.push(...suspects.map((path) => `${full}: ${printable(path.toString())}`))
       continue
     }
-    const asked = compared.files.filter((file) => !compared.skipped.includes(file))
+    const asked = compared.all.filter((file) => !compared.skipped.includes(file))
     files += asked.length
     bytes += asked.reduce((sum, one) => sum + one.bytes, 0)
     const now = new Date().toISOString()
-    const isCovered = compared.isLast && compared.skipped.length === 0
-    if (isCovered) covered.push(home.name)
-    datasets[home.guid] = {
-      name: home.name,
+    const isWhole = compared.skipped.length === 0 && (known?.cursor === '' || known?.isWhole !== false)
+    const isCovered = compared.isLast && isWhole
+    if (isCovered) covered.push(dataset.name)
+    datasets[dataset.guid] = {
+      name: dataset.name,
       cursor: compared.isLast ? '' : (compared.files.at(-1)?.key ?? ''),
       last: now,
       covered: isCovered ? now : (known?.covered ?? null),
+      isWhole,
+      suspects: compared.found.map(({ path }) => path.toString('base64')),
     }
   }
   emit({ type: 'done', title: `compared ${files} files, ${formatBytes(bytes)}` })
   const report = { files, bytes, different, covered, unread }
-  return { report, state: { version: 1, at: new Date().toISOString(), files, bytes, different, datasets } }
+  const at = new Date().toISOString()
+  return {
+    report,
+    state: { version: 1, at, files, bytes, different: [...different, ...left], datasets },
+  }
 }
 
 /**
@@ -156,7 +190,7 @@ export const verify = async (config: Config, budget: number, emit: Emit): Promis
       const pairs = pairsOf(home, inventory.datasets, config, before)
       if (pairs.length === 0)
         throw new KnoxError('diverged', 'the box has no snapshot that home has', ['knox backup sends them'])
-      const { report, state } = await work(session, pairs, budget, before, emit)
+      const { report, state } = await work(session, home, pairs, budget, before, emit)
       emit({ type: 'step', title: 'locking the disk' })
       await session.bye()
       await writeVerifyState(box.folder, state)

@@ -8,7 +8,7 @@ import { lastLink } from '../runtime/measure-link.ts'
 import { metadataFile } from '../runtime/prepare-disk.ts'
 import { preview } from '../runtime/preview.ts'
 import { readReceipt } from '../runtime/receipt.ts'
-import { findLine } from '../runtime/schedule.ts'
+import { findLine, parseTime, problemOfTime, runsAt } from '../runtime/schedule.ts'
 import { findConfig, homeFolder } from '../system/config-file.ts'
 import { exists } from '../system/files.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
@@ -27,7 +27,14 @@ export const disk: Step = {
     const isPrepared = await exists(join(homeFolder(config), metadataFile(config.box.disk)))
     return isPrepared ? `${config.box.disk} is encrypted, a copy of its metadata is at home` : undefined
   },
-  act: ({ owner }) => owner.run(['prepare-disk']),
+  act: ({ owner }) => {
+    const disk = owner.args.text('disk')
+    return owner.run([
+      'prepare-disk',
+      ...(disk === undefined ? [] : [`--disk=${disk}`]),
+      ...(owner.args.flag('speed') ? ['--speed'] : []),
+    ])
+  },
 }
 
 /** zfs's own rights: a user's runs need no root once they are given. */
@@ -92,13 +99,16 @@ export const schedule: Step = {
   look: async (world) => {
     const path = await findConfig(world.configPath)
     if (path === undefined) return undefined
-    return findLine(await runnerAt(HERE, silent).read(readCrontab), path)
+    const line = findLine(await runnerAt(HERE, silent).read(readCrontab), path)
+    const said = world.owner.args.text('time')
+    return line === undefined || said === undefined || runsAt(line, parseTime(said)) ? line : undefined
   },
   act: async ({ owner }) => {
     const time = await owner.ask({
       question: 'when shall it run, every day?',
       flag: 'time',
       initial: '17:59',
+      problem: problemOfTime,
     })
     await owner.run(['schedule', '--time', time])
   },

@@ -1,24 +1,40 @@
+import { readdir } from 'node:fs/promises'
+import { isIPv4, isIPv6 } from 'node:net'
+import type { Config } from '../core/config.ts'
 import { KnoxError } from '../core/errors.ts'
 import { formatAddress, parseAddress } from '../core/names.ts'
+import { newestImage } from '../core/image-name.ts'
+import { ownAddress } from '../runtime/adopt-login.ts'
 import { isBox } from '../runtime/discover.ts'
 import { knock, notTheBox } from '../runtime/knock.ts'
 import { prepareBox } from '../runtime/target.ts'
 import { findConfig, newConfigPath } from '../system/config-file.ts'
 import { editConfig, putAddressFirst } from '../system/edit-config.ts'
+import { problemOfFile, typedPath } from './files.ts'
 import { configNow, type Step, type World } from './step.ts'
 
 const silent = () => undefined
 
 const problemOfAddress = (text: string): string | undefined =>
-  parseAddress(text) === undefined ? 'is not an address: expected host, host:port or [ipv6]:port' : undefined
+  parseAddress(text) === undefined
+    ? 'is not an address: expected host, host:port, [ipv6]:port or an .onion'
+    : undefined
 
 const writeAddress = async (world: World, address: string): Promise<void> => {
   const path = (await findConfig(world.configPath)) ?? newConfigPath(world.configPath)
   await editConfig(path, putAddressFirst(address))
 }
 
+/** Throws if somebody else answers there, or nobody: a wrong address must not get into knox.yaml. */
+const mustBeBox = async (world: World, text: string): Promise<void> => {
+  const address = parseAddress(text)
+  if (address === undefined) throw new KnoxError('usage', `${JSON.stringify(text)} is not an address`)
+  const prepared = await prepareBox(await configNow(world))
+  if (!(await isBox(prepared, address))) throw await notTheBox(prepared, address)
+}
+
 const WAYS = {
-  ready: 'its card is made: it is plugged in, or will be in a moment',
+  ready: 'its card is made: it is plugged in, or soon will be',
   card: 'a card has to be made for it first',
   installed: 'a machine with FreeBSD on it shall become the box',
 } as const
@@ -30,8 +46,12 @@ const find = async (world: World): Promise<void> => {
     initial: '',
     problem: (text) => (text === '' ? undefined : problemOfAddress(text)),
   })
-  if (address === '') await world.owner.run(['discover', '--wait', '--write'])
-  else await writeAddress(world, address)
+  if (address === '') {
+    await world.owner.run(['discover', '--wait', '--write'])
+    return
+  }
+  await mustBeBox(world, address)
+  await writeAddress(world, address)
 }
 
 const adopt = async (world: World): Promise<void> => {
@@ -40,8 +60,18 @@ const adopt = async (world: World): Promise<void> => {
     flag: 'address',
     problem: problemOfAddress,
   })
-  await world.owner.run(['adopt', address])
-  await writeAddress(world, address)
+  const { args } = world.owner
+  const [user, sshConfig] = [args.text('user') ?? 'root', args.text('ssh-config')]
+  // the owner's ssh may know the machine by a name of its own
+  const own = (await ownAddress({ address, user, config: sshConfig })) ?? parseAddress(address)
+  const prepared = await prepareBox(await configNow(world))
+  // a run that was stopped after it had been adopted: its plain way in is shut
+  if (own === undefined || !(await isBox(prepared, own)))
+    await world.owner.run([
+      ...['adopt', address, `--user=${user}`],
+      ...(sshConfig === undefined ? [] : [`--ssh-config=${sshConfig}`]),
+    ])
+  await writeAddress(world, own === undefined ? address : formatAddress(own))
 }
 
 const makeCard = async (world: World): Promise<void> => {
@@ -50,10 +80,16 @@ const makeCard = async (world: World): Promise<void> => {
   const device = await world.owner.ask({
     question: 'which of these drives is the card? (its path, as shown)',
     flag: 'card',
-    problem: (text) => (text === '' ? 'needs a path such as /dev/sdb' : undefined),
+    problem: (text) => (text.startsWith('/') ? undefined : 'needs a path such as /dev/sdb'),
   })
-  const image = await world.owner.ask({ question: 'the image that was just made?', flag: 'image' })
-  await world.owner.run(['flash', image, device])
+  const made = newestImage(await readdir('.'), await configNow(world))
+  const image = await world.owner.ask({
+    question: 'the image for it?',
+    flag: 'image',
+    ...(made === undefined ? {} : { initial: made }),
+    problem: problemOfFile,
+  })
+  await world.owner.run(['flash', typedPath(image), device])
   await world.owner.run(['discover', '--wait', '--write'])
 }
 
@@ -92,9 +128,24 @@ export const box: Step = {
   },
 }
 
-/** 10/8, 172.16/12, 192.168/16, link-local: of no use from another house */
-const PRIVATE =
-  /^(?:10|127|169\.254|192\.168|172\.(?:1[6-9]|2[0-9]|3[01]))\.|^fe80:|^f[cd]|\.local$|^localhost$/i
+/** 10/8, 172.16/12, 192.168/16, link-local and local names: of no use from another house */
+const PRIVATE_4 = /^(?:10|127|169\.254|192\.168|172\.(?:1[6-9]|2[0-9]|3[01]))\./
+const PRIVATE_6 = /^(?:fe80:|f[cd]|::1$)/i
+const LOCAL_NAME = /^[^.]+\.?$|\.(?:local|localdomain|lan|home|internal|home\.arpa|fritz\.box)\.?$/i
+
+/** True for an address that leads there from anywhere. */
+export const isFar = (text: string): boolean => {
+  const host = parseAddress(text)?.host
+  if (host === undefined) return false
+  if (isIPv4(host)) return !PRIVATE_4.test(host)
+  return isIPv6(host.replace(/%.*$/, '')) ? !PRIVATE_6.test(host) : !LOCAL_NAME.test(host)
+}
+
+/** The address by which the box is reached in the other house; with --placed that one, if it comes first. */
+const placedAt = ({ box: { addresses } }: Config, given: string): string | undefined => {
+  if (given === '') return addresses.find(isFar)
+  return addresses[0] === given ? given : undefined
+}
 
 /** The address that is left when the box stands in the other house. */
 export const placement: Step = {
@@ -102,24 +153,21 @@ export const placement: Step = {
   plan: 'bring the box there, and give knox its address on the internet',
   optional: true,
   look: async (world) => {
-    const { addresses } = (await configNow(world)).box
-    const far = addresses.find((text) => !PRIVATE.test(parseAddress(text)?.host ?? 'localhost'))
+    const far = placedAt(await configNow(world), world.owner.args.text('placed') ?? '')
     return far === undefined ? undefined : `reached at ${far}`
   },
   act: async (world) => {
     const text = await world.owner.ask({
-      question: 'the address it has in the other house? (host:port or an .onion; Enter: later)',
+      question: 'its address in the other house? (Enter: later)',
       flag: 'placed',
       initial: '',
       problem: (answer) => (answer === '' ? undefined : problemOfAddress(answer)),
     })
-    const address = parseAddress(text)
-    if (address === undefined) {
+    if (text === '') {
       world.emit({ type: 'note', text: 'once the box is there: knox setup --placed HOST:PORT' })
       return
     }
-    const prepared = await prepareBox(await configNow(world))
-    if (!(await isBox(prepared, address))) throw await notTheBox(prepared, address)
+    await mustBeBox(world, text)
     await writeAddress(world, text)
   },
 }

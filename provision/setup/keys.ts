@@ -3,6 +3,7 @@ import { KEY_FILES } from '../core/keys.ts'
 import { lastKeysBackup } from '../keys/key-folder.ts'
 import { homeFolder } from '../system/config-file.ts'
 import { exists } from '../system/files.ts'
+import { problemOfNewFile, typedPath } from './files.ts'
 import { configNow, type Step } from './step.ts'
 
 /** Everything that says who is who: made at home, before the box exists. */
@@ -24,12 +25,13 @@ export const keysBackup: Step = {
     const last = await lastKeysBackup(homeFolder(await configNow(world)))
     return last === undefined ? undefined : `${last.file}, opened once as a test on ${last.madeAt}`
   },
-  act: async ({ owner }) => {
+  act: async ({ owner, emit }) => {
+    emit({ type: 'note', text: 'the keys must not be lost with this house' })
     const file = await owner.ask({
-      question: 'the keys must not be lost with this house: a file on a USB stick for an encrypted copy?',
+      question: 'a file on a USB stick for an encrypted copy of the keys?',
       flag: 'keys-backup',
-      problem: (text) => (text === '' ? 'needs a file name' : undefined),
+      problem: problemOfNewFile,
     })
-    await owner.run(['keys', 'backup', file])
+    await owner.run(['keys', 'backup', typedPath(file)])
   },
 }

@@ -1,4 +1,4 @@
-import { KnoxError } from '../core/errors.ts'
+import { KnoxError, messageOf } from '../core/errors.ts'
 import type { Step, World } from './step.ts'
 
 const GO_ON = 'nothing is lost: knox setup goes on from here'
@@ -49,9 +49,14 @@ export const walk = async (steps: readonly Step[], world: World): Promise<readon
 export const survey = (steps: readonly Step[], world: World): Promise<readonly Walked[]> =>
   Promise.all(
     steps.map(async (step) => {
-      const evidence = await step.look(world).catch(() => undefined)
+      let trouble = ''
+      const evidence = await step.look(world).catch((error: unknown) => {
+        // without knox.yaml or keys there is nothing to look at yet
+        if (!(error instanceof KnoxError) || error.code !== 'config') trouble = ` (${messageOf(error)})`
+        return undefined
+      })
       return evidence === undefined
-        ? { step: step.title, state: 'to do' as const, evidence: step.plan }
+        ? { step: step.title, state: 'to do' as const, evidence: `${step.plan}${trouble}` }
         : { step: step.title, state: 'done' as const, evidence }
     }),
   )

@@ -24,6 +24,7 @@ const KINDS: Readonly<Record<string, (word: string, state: string) => boolean>> 
   DATASET: isDataset,
   SNAPSHOT: isSnapshot,
   'SNAPSHOT-LIST': isSnapshotList,
+  PLACE: (word) => isDataset(word) && word.endsWith('.knox-place'),
   RUN: (word, state) => word === `${state}/run`,
   FIFO: (word, state) => word === `${state}/run/key`,
   DISK: (word, state) => word === `${state}/dev/da0`,
@@ -42,6 +43,8 @@ geli detach da0
 geli detach -f da0
 geli detach -l da0
 geli status -s da0.eli
+reboot -n -q
+reboot -q
 mount -t zfs -o ro,nosuid,noexec SNAPSHOT LOOK
 umount LOOK
 umount -f LOOK
@@ -60,7 +63,8 @@ zfs list -H -p -r -t filesystem,volume,snapshot -o COLUMNS wd
 zfs list -H -o name DATASET
 zfs list -H -o name SNAPSHOT
 zfs list -H -r -t snapshot -o name,userrefs -s createtxg wd
-zfs list -H -r -t snapshot -o name wd
+zfs list -H -r -t snapshot -o name DATASET
+zfs list -H -d 1 -t filesystem,volume -o name PLACE
 zfs list -H -d 1 -t snapshot -o name DATASET
 zfs list -H -d 1 -t snapshot -o name -s createtxg DATASET
 zfs list -H -p -d 1 -t snapshot -o guid -s createtxg DATASET
@@ -73,6 +77,7 @@ zfs set readonly=on wd
 zfs hold knox SNAPSHOT ...
 zfs release knox SNAPSHOT ...
 zfs destroy SNAPSHOT-LIST
+zfs destroy PLACE
 zfs receive -u DATASET
 zfs receive -u -F DATASET
 zfs receive -u -s DATASET

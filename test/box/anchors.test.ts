@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { makeBox, missing, SHELLS, stream, type Peer, type TestBox } from './box.ts'
@@ -108,7 +108,22 @@ for (const [name, shell] of SHELLS)
       assert.equal(await ask(next, 'destroy', 'wd/a', 's30'), 'ok')
       // a clock that was ahead gives nothing back
       writeFileSync(join(box.state, 'spent'), '29990101:20:20\n')
-      assert.match(await ask(next, 'destroy', 'wd/a', 's31'), /^failed limit/)
+      assert.match(await ask(next, 'destroy', 'wd/a', 's31'), /^failed limit .*since 29990101/)
+      // what was spent cannot be read: nothing may be spent
+      box.flag('fail-get')
+      writeFileSync(join(box.state, 'spent'), `${TODAY}:20:20\n`)
+      assert.match(await ask(next, 'destroy', 'wd/a', 's31'), /^failed refused/)
+      rmSync(join(box.state, 'fail-get'))
+      for (const odd of [
+        'x:1:9',
+        '20200101:1',
+        `${TODAY}:0:9999999999999999999999`,
+        `${TODAY}:-5:20`,
+        '::',
+      ]) {
+        writeFileSync(join(box.state, 'spent'), `${odd}\n`)
+        assert.match(await ask(next, 'destroy', 'wd/a', 's31'), /^failed refused/, odd)
+      }
       await bye(next)
     })
 
@@ -137,7 +152,7 @@ for (const [name, shell] of SHELLS)
       assert.equal(existsSync(join(box.state, 'run', 'look')), false)
     })
 
-    withBox('scrubs within a lease: when it is over the box locks itself', async (box) => {
+    withBox('scrubs within a lease: when it is over the box locks itself (facts 11.20)', async (box) => {
       const session = await box.unlocked()
       for (const words of ['', '-1', '100000', '5x'])
         assert.match(await ask(session, 'scrub', words), /^failed usage/)

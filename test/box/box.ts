@@ -77,16 +77,20 @@ export const makeBox = (shell: readonly string[], changes?: (state: string) => B
     .replaceAll('{{pool}}', 'wd')
     .replaceAll('/var/run/knox', join(state, 'run'))
     .replaceAll('/dev/$disk', `${state}/dev/$disk`)
-    .replace(/^key_seconds=60/m, 'key_seconds=3')
+    .replace(/^key_seconds=60/m, 'key_seconds=8')
     .replace(/^export_seconds=40/m, 'export_seconds=2')
     .replace(/^force_seconds=10/m, 'force_seconds=2')
     .replace(/^silent_seconds=20/m, 'silent_seconds=4')
     // busybox would take its own
     .replaceAll(/\b(u?mount) (-t zfs|"\$look"|-f "\$look")/g, `${bin}/$1 $2`)
-    .replace(/^anchor_seconds=30/m, 'anchor_seconds=2')
+    .replaceAll(/\breboot (-q|-n -q)/g, `${bin}/reboot $1`)
+    .replace(/within 20 /, 'within 2 ')
+    .replace(/^anchor_seconds=90/m, 'anchor_seconds=9')
     .replace(/^idle_seconds=900/m, 'idle_seconds=6')
     // the guard is started by the script's own name: give it the shell under test
     .replaceAll('"$0" guard', `${shell.join(' ')} "$0" guard`)
+  // this machine must never be the one that restarts
+  assert.equal(text.split(/\breboot\b/).length, text.split(`${bin}/reboot`).length)
   writeFileSync(script, edit(text), { mode: 0o700 })
   const env = { PATH: path, STATE: state }
 

@@ -96,7 +96,7 @@ for (const [name, shell] of SHELLS)
       assert.equal(await session.ended, 1)
     })
 
-    withBox('a key where nobody waits is refused', async (box) => {
+    withBox('a key where nobody waits is refused, and does not wait itself (S6)', async (box) => {
       assert.deepEqual(await box.key(), { status: 1, stdout: 'failed key nobody waits for a key' })
     })
 
@@ -115,7 +115,7 @@ for (const [name, shell] of SHELLS)
       }
     })
 
-    withBox('a killed session is cleaned up by its guard, at every point', async (box) => {
+    withBox('a killed session is cleaned up by its guard, at every point (facts 11.7)', async (box) => {
       for (const until of ['unlocked', 'receiving']) {
         const session = await box.unlocked()
         if (until === 'receiving') {
@@ -161,19 +161,22 @@ for (const [name, shell] of SHELLS)
       name === 'busybox ash' && 'the ps inside busybox knows no -p, and its ash takes no other',
     )
 
-    withBox('a disk left unlocked by a crash is locked before it is unlocked', async (box) => {
-      for (const file of ['dev/da0.eli', 'imported', 'run/key']) box.flag(file)
-      rmSync(join(box.state, 'run/key'))
-      spawnSync('mkfifo', [join(box.state, 'run/key')])
-      const session = box.session()
-      assert.equal(await session.line(), 'knox 1 knox unlocked')
-      session.say('unlock\n')
-      assert.equal(await session.line(), 'waiting')
-      await box.key()
-      assert.equal(await session.line(), 'unlocked')
-      session.say('bye\n')
-      assert.equal(await session.line(), 'locked')
-    })
+    withBox(
+      'a disk left unlocked by a crash is locked before it is unlocked, its stale pipe removed (facts 11.4)',
+      async (box) => {
+        for (const file of ['dev/da0.eli', 'imported', 'run/key']) box.flag(file)
+        rmSync(join(box.state, 'run/key'))
+        spawnSync('mkfifo', [join(box.state, 'run/key')])
+        const session = box.session()
+        assert.equal(await session.line(), 'knox 1 knox unlocked')
+        session.say('unlock\n')
+        assert.equal(await session.line(), 'waiting')
+        await box.key()
+        assert.equal(await session.line(), 'unlocked')
+        session.say('bye\n')
+        assert.equal(await session.line(), 'locked')
+      },
+    )
 
     withBox('an export that hangs is forced, in bounded time', async (box) => {
       const session = await box.unlocked()
@@ -189,26 +192,30 @@ for (const [name, shell] of SHELLS)
       box.flag('fail-detach')
       rmSync(join(box.state, 'last'))
       session.say('bye\n')
-      assert.match((await session.line()) ?? '', /^failed lock/)
+      assert.match((await session.line()) ?? '', /^failed lock da0 could not be detached; the box restarts$/)
       assert.equal(await session.ended, 3)
+      assert.match(box.log(), /geli detach -f da0\n[^]*reboot -q\n/)
       rmSync(join(box.state, 'dev/da0.eli'))
     })
 
-    withBox('a failed receive says why, locks, and ends', async (box) => {
-      for (const [text, reason] of [
-        ['cannot receive new filesystem stream: out of space\n', 'space'],
-        ['cannot receive incremental stream: checksum mismatch\n', 'receive'],
-      ] as const) {
-        box.flag('fail-receive', text)
-        const session = await box.unlocked()
-        session.say('receive\tfull\twd/x\n')
-        assert.equal(await session.line(), 'ready')
-        session.say(stream(Buffer.from('unlock\n'.repeat(50))))
-        assert.match((await session.line()) ?? '', new RegExp(`^failed ${reason} cannot receive`))
-        assert.equal(await session.line(), 'locked')
-        assert.equal(await session.ended, 1)
-      }
-    })
+    withBox(
+      'a failed receive says why, locks, and ends: never the status of the export (S1, facts 11.1)',
+      async (box) => {
+        for (const [text, reason] of [
+          ['cannot receive new filesystem stream: out of space\n', 'space'],
+          ['cannot receive incremental stream: checksum mismatch\n', 'receive'],
+        ] as const) {
+          box.flag('fail-receive', text)
+          const session = await box.unlocked()
+          session.say('receive\tfull\twd/x\n')
+          assert.equal(await session.line(), 'ready')
+          session.say(stream(Buffer.from('unlock\n'.repeat(50))))
+          assert.match((await session.line()) ?? '', new RegExp(`^failed ${reason} cannot receive`))
+          assert.equal(await session.line(), 'locked')
+          assert.equal(await session.ended, 1)
+        }
+      },
+    )
 
     withBox('survives a dead reader of its output', async (box) => {
       const session = await box.unlocked()

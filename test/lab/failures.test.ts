@@ -154,7 +154,9 @@ describe('a run that fails', () => {
       'zfs',
       `if [ "$2 $3" = "send -P" ] && [ ! -e ${world.dir}/held ]; then touch ${world.dir}/held; sh -c 'echo $$ >${world.dir}/holder; exec sleep 600' </dev/da0.eli >/dev/null 2>&1 & fi; exec "$@"`,
     )
-    ended(await world.knox('backup'), 20, /could not lock its disk[^]*switch the box off/)
+    ended(await world.knox('backup'), 20, /could not lock its disk[^]*the box restarts/)
+    // what is a namespace of home writes down that it should have restarted
+    assert.match(await world.home('cat /run/knox-lab/restarts'), /^-q$/m)
     await world.repair()
     await world.home(`kill $(cat ${world.dir}/holder); sleep 1`)
     ended(await world.knox('backup', '--prove'), 0, /proved/)

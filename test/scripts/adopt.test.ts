@@ -4,20 +4,19 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { exists } from '../../provision/system/files.ts'
-import { adoptWords, ended, noSandbox, OLD, startSandbox, type Sandbox } from '../support/adopt/sandbox.ts'
+import {
+  adoptWords,
+  assertAsBefore,
+  ended,
+  noSandbox,
+  OLD,
+  startSandbox,
+  type Sandbox,
+} from '../support/adopt/sandbox.ts'
 
 /** `knox adopt` as it is typed, against a real sshd on loopback. */
 
 const skip = noSandbox() ?? false
-
-/** The machine’s files are what they were, and its owner gets in as before. */
-const assertAsBefore = async (box: Sandbox): Promise<void> => {
-  for (const [path, text] of Object.entries(OLD)) assert.equal(await box.file(`/${path}`), text, path)
-  for (const path of ['/etc/ssh/knox-ca', '/etc/rc.local', '/root/knox-zfs-receive.sh', '/etc/hostid'])
-    assert.equal(await exists(join(box.dir, path)), false, path)
-  assert.match((await box.file('/etc/ssh/sshd_config')) ?? '', /PermitRootLogin yes/)
-  assert.equal((await box.oldWay()).code, 0)
-}
 
 /** One of the ways in works; sshd may be starting just now. */
 const reachable = async (box: Sandbox): Promise<boolean> => {
@@ -69,6 +68,25 @@ describe('knox adopt takes all back if', { skip, concurrency: 3 }, () => {
     const box = await startSandbox(t, flag('.fail-mv'))
     const { code, stderr } = await box.knox(...adoptWords(box, '--yes'))
     assert.equal(code, 14, stderr)
+    await assertAsBefore(box)
+  })
+  test('its sshd is gone, although the former box answers with the same keys at the address of knox.yaml', async (t) => {
+    const box = await startSandbox(t, flag('.deaf-service'))
+    const former = await startSandbox(t)
+    const yaml = join(box.dir, 'home/knox.yaml')
+    await writeFile(
+      yaml,
+      (await readFile(yaml, 'utf8')).replace(/127\.0\.0\.1:\d+/, `127.0.0.1:${former.port}`),
+    )
+    const first = await box.knox(
+      ...adoptWords(former, '--yes').map((word) =>
+        word === '../ssh_config' ? `${former.dir}/ssh_config` : word,
+      ),
+    )
+    assert.equal(first.code, 0, first.stderr)
+    const { code, stderr } = await box.knox(...adoptWords(box, '--yes'))
+    assert.equal(code, 14, stderr)
+    assert.match(stderr, /the new way in does not work, and all is as it was/)
     await assertAsBefore(box)
   })
   test('the certificate does not get in', async (t) => {
@@ -138,10 +156,13 @@ test('knox adopt changes nothing if it must not', { skip }, async (t) => {
     await writeFile(config, before)
   })
   await assertAsBefore(box)
-  await t.test('the owner’s ssh does not get in: 10', async () => {
-    await rm(inside('id'))
-    await refuses(yes, 10, /PermitRootLogin yes/)
-  })
+  await t.test(
+    'the owner’s ssh does not get in: 10, and it says what lets root in (facts 11.21)',
+    async () => {
+      await rm(inside('id'))
+      await refuses(yes, 10, /PermitRootLogin yes/)
+    },
+  )
 })
 
 const UNDECIDED = /an earlier run on this machine is not decided yet/

@@ -82,7 +82,7 @@ describe('the sources of an image', () => {
     assert.ok(!existsSync(join(world.work, 'src/.knox-copied')))
   })
 
-  test('sources that are not what knox expects are refused, and stay as they are', async (t) => {
+  test('sources that are not what knox expects are refused, and stay as they are (facts 11.18)', async (t) => {
     const world = await buildWorld(t)
     ok(await world.build())
     const file = join(world.work, 'src', CPUVAR)

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { initKeys } from '../../provision/keys/key-folder.ts'
 import { Secret } from '../../provision/core/secret.ts'
+import { quoteAll } from '../../provision/core/quote.ts'
 import { CTRL_C, DOWN, ENTER, startPty } from '../support/pty.ts'
 import { tempFolder, writeProgram } from '../support/expect.ts'
 import { freePort, noSshd, startSshd } from '../unit/image/sshd.ts'
@@ -56,6 +57,15 @@ describe('knox setup at a terminal', { concurrency: true }, () => {
     await stopped(two)
     assert.ok(!(await readdir(dir)).includes('knox.yaml'))
 
+    const board = at()
+    await board.see(/which pool/)
+    board.type(ENTER)
+    await board.see(/be called\?/)
+    board.type(ENTER)
+    await board.see(/what is the box\?/)
+    await stopped(board)
+    assert.ok(!(await readdir(dir)).includes('knox.yaml'))
+
     const three = at()
     await three.see(/which pool/)
     three.type(DOWN + ENTER)
@@ -67,25 +77,35 @@ describe('knox setup at a terminal', { concurrency: true }, () => {
     three.type(ENTER)
     await three.see(/knox\.yaml: .*the pool zroot to the box attic \(rpi-b\)/)
     await three.see(/which user shall run it every day/)
-    three.type(`ann;id${ENTER}`)
-    await three.see(/is not the name of a user/)
-    three.type('\b'.repeat(6) + ENTER)
-    await three.see(/new passphrase of the keys/)
     await stopped(three)
+
+    const user = at()
+    await user.see(/which user shall run it every day/)
+    user.type(`ann;id${ENTER}`)
+    await user.see(/is not the name of a user/)
+    user.type('\b'.repeat(6) + ENTER)
+    await user.see(/new passphrase of the keys/)
+    await stopped(user)
     assert.match(await readFile(join(dir, 'knox.yaml'), 'utf8'), /name: attic/)
 
+    const hasKey = async () =>
+      (await readdir(join(dir, '.config/knox/attic')).catch((): string[] => [])).includes('geli.key')
     const four = at('--delegate', 'root')
     await four.see(/new passphrase of the keys/)
     four.type(PASSPHRASE + ENTER)
     await four.see(/\(again\)/)
-    four.type(`something else${ENTER}`)
-    assert.equal(await four.ended, 2)
-    assert.match(four.screen(), /the two passphrases differ/)
-    assert.ok(
-      !(await readdir(join(dir, '.config/knox/attic')).catch((): string[] => [])).includes('geli.key'),
-    )
+    await stopped(four)
+    assert.ok(!(await hasKey()))
 
     const five = at('--delegate', 'root')
+    await five.see(/new passphrase of the keys/)
+    five.type(`short${ENTER}`)
+    await five.see(/the passphrase is shorter than 8 characters/)
+    five.type('\b'.repeat(5) + PASSPHRASE + ENTER)
+    await five.see(/\(again\)/)
+    five.type(`something else${ENTER}`)
+    await five.see(/the two passphrases differ: once more/)
+    assert.ok(!(await hasKey()))
     await five.see(/new passphrase of the keys/)
     five.type(PASSPHRASE + ENTER)
     await five.see(/\(again\)/)
@@ -106,6 +126,13 @@ describe('knox setup at a terminal', { concurrency: true }, () => {
     const seven = at('--address', '127.0.0.1:1', '--box', 'ready')
     assert.equal(await seven.ended, 10)
     assert.match(seven.screen(), /does not answer at 127\.0\.0\.1:1/)
+    assert.doesNotMatch(await readFile(join(dir, 'knox.yaml'), 'utf8'), /127\.0\.0\.1/)
+
+    const laptop = at('--box', 'installed')
+    await laptop.see(/its address\?/)
+    laptop.type(ENTER)
+    await laptop.see(/is not an address/)
+    await stopped(laptop)
   })
 
   test('is readable at 60 columns and without colours', async (t) => {
@@ -120,6 +147,27 @@ describe('knox setup at a terminal', { concurrency: true }, () => {
     narrow.type(ENTER)
     await narrow.see(/new passphrase of the keys/)
     await stopped(narrow)
+    // cursor movements only, no colour
+    assert.doesNotMatch(narrow.raw(), /\u001b\[[0-9;]*m/)
+  })
+
+  test('asks on stderr, so that stdout can go into a pipe or a file', async (t) => {
+    const { dir, env } = await makeHome(t, 'tank\nzroot\n')
+    const line = quoteAll([process.execPath, KNOX, 'setup'])
+    const pty = startPty(['/bin/sh', '-c', `${line} >out`], { cwd: dir, env })
+    await pty.see(/which pool is to be backed up\?/)
+    pty.type(ENTER)
+    await pty.see(/what shall the box be called\?/)
+    await stopped(pty)
+    assert.equal(await readFile(join(dir, 'out'), 'utf8'), '')
+  })
+
+  test('at a dumb terminal asks nothing and says which flag answers, in plain lines', async (t) => {
+    const { dir, env } = await makeHome(t, 'tank\nzroot\n')
+    const pty = startPty([process.execPath, KNOX, 'setup'], { cwd: dir, env: { ...env, TERM: 'dumb' } })
+    assert.equal(await pty.ended, 4)
+    assert.match(pty.screen(), /nobody is at a terminal to answer: which pool[^]*--pool answers it/)
+    assert.doesNotMatch(pty.raw(), /\u001b/)
   })
 })
 

@@ -11,6 +11,8 @@ export interface Pty {
   readonly see: (pattern: RegExp, seconds?: number) => Promise<void>
   /** all that was written, without colours and cursor movements */
   readonly screen: () => string
+  /** all that was written, byte for byte */
+  readonly raw: () => string
   readonly ended: Promise<number>
 }
 
@@ -44,6 +46,7 @@ export const startPty = (
   return {
     type: (keys) => void child.stdin.write(keys),
     screen,
+    raw: () => raw,
     ended,
     see: async (pattern, seconds = 60) => {
       const late = Date.now() + seconds * 1000

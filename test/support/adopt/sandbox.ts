@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { chmod, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
@@ -146,7 +147,7 @@ export const startSandbox = async (
       cwd,
       env: { ...process.env, HOME: cwd },
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: 120_000,
+      timeout: 400_000,
     })
   const knox = (...given: string[]) => ended(start(...given))
   const made = await knox('keys', 'init', '--passphrase-file', 'passphrase')
@@ -187,9 +188,18 @@ export const startSandbox = async (
   }
 }
 
+/** The machine’s files are what they were, and its owner gets in as before. */
+export const assertAsBefore = async (box: Sandbox): Promise<void> => {
+  for (const [path, text] of Object.entries(OLD)) assert.equal(await box.file(`/${path}`), text, path)
+  for (const path of ['/etc/ssh/knox-ca', '/etc/rc.local', '/root/knox-zfs-receive.sh', '/etc/hostid'])
+    assert.equal(await exists(join(box.dir, path)), false, path)
+  assert.match((await box.file('/etc/ssh/sshd_config')) ?? '', /PermitRootLogin yes/)
+  assert.equal((await box.oldWay()).code, 0)
+}
+
 /** How knox adopt is called in these tests. */
 export const adoptWords = ({ port }: Sandbox, ...more: string[]): readonly string[] => [
   ...['adopt', `127.0.0.1:${port}`, '--ssh-config', '../ssh_config', '--passphrase-file', 'passphrase'],
-  ...(more.includes('--undo-after') ? [] : ['--undo-after', '40']),
+  ...(more.includes('--undo-after') ? [] : ['--undo-after', '200']),
   ...more,
 ]

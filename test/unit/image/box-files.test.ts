@@ -192,7 +192,7 @@ describe('rc.conf and loader.conf', () => {
 })
 
 describe('ttys and crontab', () => {
-  test('single-user mode asks for a password; the Pi has no terminal, the laptop one', () =>
+  test('single-user mode asks for a password; the Pi has no terminal, the laptop one (facts 11.33)', () =>
     forEveryBox((files, keys) => {
       const [console, ...others] = linesOf(textIn(files, '/etc/ttys')).map((line) => line.split('\t'))
       assert.deepEqual(console, ['console', 'none', 'unknown', 'off', 'insecure'])

@@ -68,7 +68,7 @@ describe('a customised image', () => {
     assert.equal((await lstat(join(one.root, 'etc/passwd'))).mode & 0o7777, 0o644)
   })
 
-  test('that held the tutorial’s keys does so no more, which is said', async (t) => {
+  test('that held the tutorial’s keys does so no more, which is said (S8, facts 11.29)', async (t) => {
     const one = await imageWorld(t)
     await writeFile(join(one.pristine, 's2a/etc/ssh/knox-ca'), `${AUTHORITY_OF_THE_TUTORIAL} hugh@local\n`)
     const { replacedKeys } = await one.customise()

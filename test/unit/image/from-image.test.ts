@@ -152,7 +152,7 @@ describe('no image comes out, and the given one stays as it is', () => {
     assert.ok(knoxError('usage', /made from itself/)(await thrownBy(() => one.make({ work: one.from }))))
   })
 
-  test('if it is a truncated or damaged .xz', { skip: noXz }, async (t) => {
+  test('if it is a truncated or damaged .xz (facts 11.28)', { skip: noXz }, async (t) => {
     const one = await given(t)
     spawnSync('xz', ['-k', '--block-size=8192', one.from])
     const packed = `${one.from}.xz`

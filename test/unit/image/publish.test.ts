@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import type { Customised } from '../../../provision/image/customise.ts'
 import { readChecksum } from '../../../provision/image/checksum.ts'
-import { imageName, publishImage, type PublishOptions } from '../../../provision/image/publish.ts'
+import { imageName, newestImage } from '../../../provision/core/image-name.ts'
+import { publishImage, type PublishOptions } from '../../../provision/image/publish.ts'
 import { knoxError, thrownBy, writeProgram } from '../../support/expect.ts'
 import { imageWorld, type ImageWorld } from '../../support/image-world.ts'
 
@@ -119,6 +120,10 @@ describe('a published image', () => {
       'knox-attic-13.2-2024-01-31.img',
     )
     assert.throws(() => imageName(config, '../../x'), RangeError)
+    const [older, newer] = [imageName(config, '2024-01-31'), imageName(config, '2025-01-01')]
+    const others = ['knox.img', `${newer}.xz`, newer.replace('2025', 'x2025'), `other-${newer}`]
+    assert.equal(newestImage([...others, newer, older], config), newer)
+    assert.equal(newestImage(others, config), undefined)
   })
 })
 

@@ -17,7 +17,7 @@ test('opens with its passphrase, and with no other', () => {
   assert.ok(!sealed.includes('geli.key'))
 })
 
-test('a changed bit anywhere in it is found, and a cut end', () => {
+test('a changed bit anywhere in it is found, and a cut end (facts 11.26)', () => {
   const members = unpackUstar(sealed)
   for (const { name, data } of members)
     for (const at of [0, 9, 40, data.length - 1]) {

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { backup } from '../../../provision/runtime/backup.ts'
 import { checkBox, checkHome, checkRoom } from '../../../provision/runtime/consent.ts'
 import { receiptOf } from '../../../provision/runtime/receipt.ts'
 import { knoxError } from '../../support/expect.ts'
+import { HELLO, ignore } from '../../support/fake-box.ts'
 import { inventory } from '../../support/simulated-box.ts'
+import { homeBehind, listed } from '../../support/stub-home.ts'
 
 const inventoryOf = (guid: string, disk: string, available = 1000) => ({
   pool: { name: 'wd', guid, used: 1, available, disk },
@@ -52,4 +55,17 @@ test('what does not fit is not begun, unless the owner wants to try; what zfs ca
     () => checkRoom(1001, inventoryOf('1', ''), NONE),
     knoxError('no-space', /room for[^]*nothing was sent[^]*--accept-full-disk/),
   )
+})
+
+test('nothing is begun below a pool without a snapshot of its own: it could never be received onto later', async (t) => {
+  const home = await homeBehind(t)
+  const begin = [HELLO, 'hear unlock', 'say waiting', 'sleep 0.2', 'say unlocked', ...listed('bk:')]
+  const run = () => backup(home.config, { prove: false, accept: new Set() }, ignore)
+  await home.zfs('wd:', 'wd/x: c=3')
+  await home.box([...begin, 'drain', 'say locked'])
+  await assert.rejects(run(), knoxError('diverged', /wd has no snapshot of its own[^]*knox snapshot/))
+  await home.zfs('wd:')
+  await home.box([...begin, 'hear bye', 'say locked'])
+  const { delivered, problems } = await run()
+  assert.deepEqual([delivered, problems.map(({ kind }) => kind)], [0, ['no-snapshot']])
 })

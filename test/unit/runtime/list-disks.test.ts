@@ -17,6 +17,12 @@ const GEOMS = [
   ),
   geom('da1', 'r0w0e0', '   descr: USB Bridge\n   ident: (null)\n'),
   geom('da2', 'r0w0e0'),
+  geom('cd0', 'r0w0e0', '   descr: TSSTcorp DVD+-RW\n   ident: (null)\n'),
+  geom('da3', 'r0w0e0', '   descr: Card reader\n').replace(
+    'Mediasize: 2000398934016 (1.8T)',
+    'Mediasize: 0 (0B)',
+  ),
+  geom('da4; reboot', 'r0w0e0'),
 ].join('')
 
 const look = (name: string, first: number, label = '', parts = '') =>
@@ -33,7 +39,10 @@ const look = (name: string, first: number, label = '', parts = '') =>
 const MBR =
   '=>       63  3907029105    da0  MBR  (1.8T)\n         63        1985         - free -  (993K)\n       2048  3907024896  da0s1  ntfs  (1.8T)\n'
 
-/** a box with four disks: one holds its system, one is full of somebody's files, one does not answer, one is blank */
+/**
+ * a box with four disks: one holds its system, one is full of somebody's files, one does not answer, one is blank; and a CD
+ * drive, a card reader without a card, and a name that is a command
+ */
 const reader = (asked: string[]): Reader => ({
   read: (command) => {
     if (command.argv[0] === 'geom') return Promise.resolve(command.parse(GEOMS))

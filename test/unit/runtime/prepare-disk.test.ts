@@ -5,7 +5,7 @@ import { describe, test, type TestContext } from 'node:test'
 import type { Change, Read, Runner } from '../../../provision/core/command.ts'
 import { KnoxError } from '../../../provision/core/errors.ts'
 import { parseConfig } from '../../../provision/system/config-file.ts'
-import { checkDisk, preparations, prepareDisk } from '../../../provision/runtime/prepare-disk.ts'
+import { checkDisk, checkSame, preparations, prepareDisk } from '../../../provision/runtime/prepare-disk.ts'
 import { beginDisk, isUnfinished } from '../../../provision/runtime/unfinished-disk.ts'
 import { Secret } from '../../../provision/core/secret.ts'
 import { writeRate } from '../../../provision/tools/dd.ts'
@@ -68,6 +68,14 @@ describe('a disk', () => {
     }
     for (const erase of [true, false])
       assert.throws(() => checkDisk({ ...disk, inUse: true }, erase), knoxError('refused', /in use/))
+    checkSame(disk, { ...disk, layout: 'GPT' })
+    for (const other of [{ serial: 'X2' }, { serial: undefined }, { bytes: 1e12 }, { inUse: true }] as const)
+      assert.throws(
+        () => checkSame(disk, { ...disk, ...other }),
+        knoxError('refused', /is not what it was when it was confirmed.*then da1.*now da1/s),
+      )
+    for (const contents of ['geli', 'data'] as const)
+      assert.throws(() => checkSame(disk, { ...disk, contents }), knoxError('refused'))
     assert.throws(() => checkDisk({ ...disk, bytes: 1e6 }, true), knoxError('refused', /too small/))
   })
 })

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
+import { drillReport } from '../../../provision/runtime/drill.ts'
 import { pickFiles, sha256Of, wirePath } from '../../../provision/runtime/sample-files.ts'
-import { tempFolder } from '../../support/expect.ts'
+import { knoxError, tempFolder } from '../../support/expect.ts'
 
 const tree = async (t: TestContext, count: number): Promise<string> => {
   const folder = await tempFolder(t)
@@ -37,6 +38,16 @@ describe('files that are compared next', () => {
     assert.deepEqual([files.length, files[0]?.bytes, isLast], [1, 5000, true])
   })
 
+  test('a drill passes over those that a temporary folder has no room for', async (t) => {
+    const folder = await tree(t, 3)
+    await writeFile(join(folder, 'film'), 'x'.repeat(5000))
+    const { files } = await pickFiles(folder, '', 1000, undefined, 1000)
+    assert.deepEqual(
+      files.map(({ bytes }) => bytes),
+      [100, 100, 100],
+    )
+  })
+
   test('names need not be text; links and what is behind them are left out', async (t) => {
     const folder = await tempFolder(t)
     const odd = Buffer.from([0xff, 0xfe, 0x0a])
@@ -61,4 +72,11 @@ describe('files that are compared next', () => {
       '\\0303\\0274\\0012\\0134\\0044\\0047\\0042\\0011\\0045',
     )
   })
+})
+
+test('a drill that tried nothing, or brought something else, is no success', () => {
+  const same = { name: 'wd@a: cat', bytes: 4, isSame: true }
+  assert.deepEqual(drillReport([same]), { files: ['wd@a: cat'], bytes: 4 })
+  assert.throws(() => drillReport([]), knoxError('partial', /no file was tried/))
+  assert.throws(() => drillReport([same, { ...same, isSame: false }]), knoxError('verification', /wd@a: cat/))
 })

@@ -4,7 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { cronLine, findLine, parseTime, withLine } from '../../../provision/runtime/schedule.ts'
+import { cronLine, findLine, parseTime, runsAt, withLine } from '../../../provision/runtime/schedule.ts'
 import { knoxError, tempFolder, writeProgram } from '../../support/expect.ts'
 
 const job = (config: string) => ({
@@ -48,6 +48,7 @@ test('its own line is replaced in its place or taken out; all others stay as the
       const later = cronLine({ ...job(config), hour: 3 })
       const crontab = [...before, line, ...after, ''].join('\n')
       assert.equal(findLine(crontab, config), line)
+      assert.ok(runsAt(line, parseTime('07:05')) && !runsAt(line, parseTime('17:05')))
       assert.equal(withLine(crontab, config, later), [...before, later, ...after, ''].join('\n'))
       assert.equal(withLine(crontab, config, undefined), [...before, ...after, ''].join('\n'))
       const plain = [...before, ...after, ''].join('\n')

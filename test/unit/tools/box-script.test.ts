@@ -173,7 +173,7 @@ describe('on a read-only root', { skip: noMounts() }, () => {
     }
   }
 
-  test('it is writable only meanwhile', async (t) => {
+  test('it is writable only meanwhile (facts 11.30)', async (t) => {
     const { stdout, calls, stderr } = await onReadOnly(t, 256)
     assert.equal(stdout, 'status 0\nnew\nscript\nro\n', stderr)
     assert.equal(calls, '-uw /\n-ur /\n')

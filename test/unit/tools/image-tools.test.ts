@@ -10,7 +10,7 @@ import { linkTarget, namesIn, sha256All, statAll } from '../../../provision/tool
 /** The programs that an image is customised with: what they are told, and what they print (13.2, seen; 10.2, by its source). */
 
 describe('mdconfig', () => {
-  test('is told the unit, and whether it may write', () => {
+  test('is told the unit, none is assumed, and whether it may write (facts 11.18)', () => {
     assert.deepEqual(
       mdAttach('/a b.img', 3, 'read-write').argv.join(' '),
       'mdconfig -a -t vnode -f /a b.img -u 3',

@@ -127,7 +127,7 @@ describe('ssh', () => {
   })
 })
 
-describe('an onion service', () => {
+describe('an onion service (facts 11.32)', () => {
   const words = (host: string) =>
     sshArgv({ folder: '/keys', boxName: 'knox', address: { host, port: 22 } }, 'knox-send').join(' ')
 

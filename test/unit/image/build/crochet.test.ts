@@ -47,7 +47,7 @@ describe('the words of crochet', () => {
 })
 
 describe('what a build is told', () => {
-  test('the root file system takes four fifths of the card, as in the tutorial', () => {
+  test('the root file system takes four fifths of the card, as in the tutorial (facts 11.19)', () => {
     assert.deepEqual(['3900mb', '8gb', '4gib', '1300mb'].map(rootMib), [3000, 6100, 3300, 900])
     for (const size of ['1gb', '1m', '0mb', 'x'])
       assert.throws(() => rootMib(size), knoxError('config'), size)

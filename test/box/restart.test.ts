@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, test } from 'node:test'
+import { makeBox, missing, SHELLS, type TestBox } from './box.ts'
+
+/** A box that cannot lock its disk restarts, and only such a box. */
+
+for (const [name, shell] of SHELLS)
+  describe(`the box’s script under ${name}`, { skip: missing(shell), concurrency: 8 }, () => {
+    const withBox = (title: string, work: (box: TestBox) => Promise<void>) =>
+      test(title, async () => {
+        const box = makeBox(shell)
+        try {
+          await work(box)
+          await box.settled()
+        } finally {
+          box.remove()
+        }
+      })
+
+    withBox('restarts when it cannot lock, even if the restart waits for something', async (box) => {
+      const session = await box.unlocked()
+      for (const flag of ['fail-detach', 'hang-reboot']) box.flag(flag)
+      rmSync(join(box.state, 'last'))
+      session.child.stdin.end()
+      assert.match((await session.line()) ?? '', /^failed lock/)
+      assert.equal(await session.ended, 3)
+      assert.match(box.log(), /reboot -q\nreboot -n -q\n$/)
+      rmSync(join(box.state, 'dev/da0.eli'))
+    })
+
+    withBox('restarts too when the session was killed and its guard cannot lock', async (box) => {
+      const session = await box.unlocked()
+      box.flag('fail-detach')
+      rmSync(join(box.state, 'last'))
+      session.child.kill('SIGKILL')
+      for (let waited = 0; waited < 200 && !box.log().includes('reboot'); waited += 1) await sleep(100)
+      assert.match(box.log(), /geli detach -f da0\n[^]*reboot -q\n/)
+      rmSync(join(box.state, 'dev/da0.eli'))
+    })
+
+    withBox('locks without a restart when it can', async (box) => {
+      const session = await box.unlocked()
+      session.say('bye\n')
+      assert.equal(await session.line(), 'locked')
+      assert.equal(await session.ended, 0)
+      assert.doesNotMatch(box.log(), /reboot/)
+    })
+  })

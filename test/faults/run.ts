@@ -1,0 +1,133 @@
+import { writeFile } from 'node:fs/promises'
+import { release } from 'node:os'
+import { parseArgs } from 'node:util'
+import { messageOf } from '../../provision/core/errors.ts'
+import { bundle } from '../../provision/lab/bundle.ts'
+import { labProblem } from '../../provision/lab/host.ts'
+import { mustRun, startPair, type Pair } from '../../provision/lab/pair.ts'
+import { diceOf } from '../box/hostile-inputs.ts'
+import { cells } from './cells.ts'
+import { judge, makeReady, settle } from './judge.ts'
+import { tableOf, type Row } from './table.ts'
+
+/**
+ * The fault matrix: test/faults/cells.ts on two machines of the lab.
+ *   run.ts [--quick] [--seed N] [--minutes N] [--write] [WORDS]   only the cells whose name has these words
+ */
+
+const write = (line: string) => void process.stdout.write(`${line}\n`)
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: 'boolean' },
+    write: { type: 'boolean' },
+    seed: { type: 'string' },
+    minutes: { type: 'string' },
+  },
+})
+const TABLE = new URL('../../docs/faults.md', import.meta.url)
+const seed = Number(values.seed ?? Date.now() % 1_000_000)
+const end = Date.now() + Number(values.minutes ?? 240) * 60_000
+const dice = diceOf(seed)
+
+const freshPair = async (): Promise<Pair> => {
+  const pair = await startPair({
+    diskMib: 2048,
+    tankMib: 1536,
+    homeYaml: '  retries: 0\n  exclude: [tank/hog]\n',
+  })
+  try {
+    await makeReady(pair)
+    return pair
+  } catch (error) {
+    await pair.stop()
+    throw error
+  }
+}
+
+const chosen = cells.filter(
+  ({ name, quick }) =>
+    (values.quick !== true || quick === true) &&
+    (positionals.length === 0 || positionals.some((words) => name.includes(words))),
+)
+
+/** cells after which the box's contents are looked at, for all of them at once */
+const A_LOOK = 10
+
+const runAll = async (): Promise<readonly Row[]> => {
+  const rows: Row[] = []
+  /** Compares what has been claimed since the last look; a row that does not hold becomes a failed one. */
+  const look = async (pair: Pair): Promise<void> => {
+    const open = rows.flatMap(({ verdict, looked }, n) =>
+      typeof verdict === 'string' || looked === true ? [] : [{ n, verdict }],
+    )
+    if (open.length === 0) return
+    if (!pair.box().isOn()) await pair.switchOn()
+    const same = await settle(
+      pair,
+      open.map(({ verdict }) => verdict),
+    ).catch((error: unknown) => {
+      write(`    the box could not be looked at: ${messageOf(error)}`)
+      return new Set<string>()
+    })
+    for (const { n, verdict } of open) {
+      const { name } = rows[n]!
+      const holds = same.has(verdict.snapshot)
+      rows[n] = holds ? { name, verdict, looked: true } : { name, verdict: 'failed: the contents differ' }
+      write(`${holds ? 'ok' : 'not ok'} - ${name}: contents are${holds ? '' : ' not'} equal, by SHA-256`)
+    }
+  }
+  let pair: Pair | undefined
+  let versions = ''
+  for (const cell of chosen) {
+    const begun = Date.now()
+    const seconds = () => Math.round((Date.now() - begun) / 1000)
+    if (begun > end) {
+      rows.push({ name: cell.name, verdict: 'not run: the time is over' })
+      write(`- ${cell.name}: not run, the time is over`)
+      continue
+    }
+    try {
+      pair ??= await freshPair()
+      if (versions === '')
+        versions = (await mustRun(pair.box(), 'zfs version | head -n 1; ssh -V 2>&1; uname -r')).trim()
+      const verdict = await judge(pair, cell, dice)
+      rows.push({ name: cell.name, verdict })
+      const locked = verdict.openFor === undefined ? '' : `, open for ${Math.round(verdict.openFor)} s`
+      const ended = verdict.exitCode === null ? '' : ` exit ${verdict.exitCode}${locked};`
+      write(`     ${cell.name}:${ended} the next run sent ${verdict.resent} (${seconds()} s)`)
+      if (rows.length % A_LOOK === 0) await look(pair)
+    } catch (error) {
+      const text = messageOf(error)
+      rows.push({ name: cell.name, verdict: `failed: ${text.split('\n')[0] ?? ''}` })
+      write(`not ok - ${cell.name} (${seconds()} s)\n    ${text.replaceAll('\n', '\n    ')}`)
+      // whatever it left must not be the next cell's fault
+      if (pair !== undefined) await look(pair)
+      await pair?.stop()
+      pair = undefined
+    }
+  }
+  if (pair !== undefined) await look(pair)
+  await pair?.stop()
+  if (values.write === true)
+    await writeFile(
+      TABLE,
+      tableOf(rows, { seed, date: new Date().toISOString().slice(0, 10), host: release(), versions }),
+    )
+  return rows
+}
+
+const problem = await labProblem()
+if (problem !== undefined) {
+  write(`fault matrix skipped: ${problem}`)
+  // CI has root and Debian: there a skipped matrix is a failure
+  process.exitCode = process.env['CI'] === 'true' ? 1 : 0
+} else {
+  write(`the fault matrix: ${chosen.length} cells, seed ${seed}`)
+  await bundle([])
+  const rows = await runAll()
+  const failed = rows.filter(({ verdict }) => typeof verdict === 'string').length
+  if (failed > 0 || rows.length === 0) process.exitCode = 1
+  write(`faults: ${rows.length - failed} passed, ${failed} failed`)
+}

@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, test, type TestContext } from 'node:test'
+import { keyOf } from '../../../provision/runtime/sample-files.ts'
+import { readVerifyState } from '../../../provision/runtime/verify-state.ts'
+import { verify } from '../../../provision/runtime/verify.ts'
+import { knoxError, writeProgram } from '../../support/expect.ts'
+import { HELLO, ignore } from '../../support/fake-box.ts'
+import { homeBehind, listed, type StubHome } from '../../support/stub-home.ts'
+
+/** What differs on the box stays an alarm until it was compared again and is the same. */
+
+const skip = process.getuid?.() === 0 ? false : 'only root mounts a snapshot'
+
+const sumOf = (text: string) => createHash('sha256').update(text).digest('hex')
+
+/** two files, in the order of their turn */
+const [FIRST = '', SECOND = ''] = ['cat', 'dog'].sort((a, b) =>
+  keyOf(Buffer.from(a)) < keyOf(Buffer.from(b)) ? -1 : 1,
+)
+
+/** A home whose one snapshot holds both files, each with its own name as its content. */
+const homeWithFiles = async (t: TestContext): Promise<StubHome> => {
+  const home = await homeBehind(t)
+  await home.zfs('wd: b=2')
+  await mkdir(join(home.dir, 'files'))
+  for (const name of [FIRST, SECOND]) await writeFile(join(home.dir, 'files', name), name)
+  const last = 'for last; do :; done'
+  await writeProgram(join(home.dir, 'bin'), 'mount', `${last}; cp -R ${join(home.dir, 'files')}/. "$last"`)
+  await writeProgram(join(home.dir, 'bin'), 'umount', 'rm -rf "$1"/*')
+  return home
+}
+
+/** The box says the sums that it is told, in this order. */
+const boxSays = (home: StubHome, ...sums: readonly (readonly [string, string])[]) =>
+  home.box([
+    HELLO,
+    ...['hear unlock', 'say waiting', 'sleep 0.2', 'say unlocked'],
+    ...listed('bk: b=2'),
+    ...['hear look|bk|b', 'say ok'],
+    ...sums.flatMap(([name, sum]) => [`hear hash|${name}`, `say ok ${sum}`]),
+    ...['hear bye', 'say locked'],
+  ])
+
+const different = async (home: StubHome) => (await readVerifyState(home.folder))?.different
+
+describe('verify', { skip }, () => {
+  test('looks at a file that differs in each run until it is the same; the alarm does not end before', async (t) => {
+    const home = await homeWithFiles(t)
+    const run = () => verify(home.config, 1, ignore)
+    await boxSays(home, [FIRST, sumOf('rotten')])
+    await assert.rejects(run(), knoxError('verification', new RegExp(`1 of 1 .*wd@b: ${FIRST}`)))
+    await boxSays(home, [FIRST, sumOf('rotten')], [SECOND, sumOf(SECOND)])
+    await assert.rejects(run(), knoxError('verification', new RegExp(`1 of 2 .*wd@b: ${FIRST}`)))
+    assert.deepEqual(await different(home), [`wd@b: ${FIRST}`])
+    await boxSays(home, [FIRST, sumOf(FIRST)], [SECOND, sumOf(SECOND)])
+    const { files } = await verify(home.config, 100, ignore)
+    assert.deepEqual([files, await different(home)], [2, []])
+  })
+
+  test('looks at all that differed, whatever the budget', async (t) => {
+    const home = await homeWithFiles(t)
+    await home.zfs('wd: b=2', 'wd/x: c=3')
+    const listedBoth = listed('bk: b=2', 'bk/x: c=3')
+    const begin = [HELLO, 'hear unlock', 'say waiting', 'sleep 0.2', 'say unlocked', ...listedBoth]
+    const looks = (sums: readonly string[], names: readonly string[]) =>
+      ['bk|b', 'bk/x|c'].flatMap((at) => [
+        ...[`hear look|${at}`, 'say ok'],
+        ...names.flatMap((name, n) => [`hear hash|${name}`, `say ok ${sumOf(sums[n] ?? '')}`]),
+      ])
+    const bye = ['hear bye', 'say locked']
+    await home.box([...begin, ...looks(['rotten', SECOND], [FIRST, SECOND]), ...bye])
+    await assert.rejects(verify(home.config, 100, ignore), knoxError('verification', /2 of 4/))
+    await home.box([...begin, ...looks(['rotten'], [FIRST]), ...bye])
+    await assert.rejects(verify(home.config, 1, ignore), knoxError('verification', /2 of 2/))
+    assert.deepEqual(await different(home), [`wd@b: ${FIRST}`, `wd/x@c: ${FIRST}`])
+  })
+
+  test('counts a file system that had no turn yet as not compared, and one that is gone no more', async (t) => {
+    const home = await homeWithFiles(t)
+    await home.zfs('wd: b=2', 'wd/x: c=3')
+    const begin = [HELLO, 'hear unlock', 'say waiting', 'sleep 0.2', 'say unlocked']
+    const first = ['hear look|bk|b', 'say ok', `hear hash|${FIRST}`, `say ok ${sumOf(FIRST)}`]
+    await home.box([...begin, ...listed('bk: b=2', 'bk/x: c=3'), ...first, 'hear bye', 'say locked'])
+    await verify(home.config, 1, ignore)
+    const rounds = async () =>
+      Object.values((await readVerifyState(home.folder))?.datasets ?? {})
+        .map(({ name, covered }) => `${name} ${String(covered)}`)
+        .sort()
+    assert.deepEqual(await rounds(), ['wd null', 'wd/x null'])
+    await home.zfs('wd: b=2')
+    await boxSays(home, [SECOND, sumOf(SECOND)])
+    await verify(home.config, 1, ignore)
+    assert.match((await rounds()).join(), /^wd 20\d\d-[^,]*$/)
+  })
+
+  test('does not call a round whole in which a name was too long to be asked for, in whatever run', async (t) => {
+    const home = await homeWithFiles(t)
+    // its turn is before that of another one
+    const deep = Array.from({ length: 8 }, () => '\u0001'.repeat(200)).join('/')
+    await mkdir(join(home.dir, 'files', deep), { recursive: true })
+    for (let n = 0; ; n += 1) {
+      const path = `${deep}/${'\u0001'.repeat(200)}${n}`
+      if (keyOf(Buffer.from(path)) > keyOf(Buffer.from(FIRST))) continue
+      await writeFile(join(home.dir, 'files', path), 'long')
+      break
+    }
+    await boxSays(home)
+    assert.equal((await verify(home.config, 1, ignore)).unread.length, 1)
+    await boxSays(home, [FIRST, sumOf(FIRST)], [SECOND, sumOf(SECOND)])
+    const { covered, files } = await verify(home.config, 100, ignore)
+    assert.deepEqual([covered, files], [[], 2])
+    await boxSays(home, [FIRST, sumOf(FIRST)], [SECOND, sumOf(SECOND)])
+    await verify(home.config, 100, ignore)
+  })
+})
