@@ -53,8 +53,12 @@ export const findTarget = async (
   toFile: boolean,
 ): Promise<Target> => {
   const plain = /^[^/]+$/.test(named) && !toFile ? `/dev/${named}` : named
-  const path = await realpath(plain).catch(() => {
-    throw new KnoxError('disk', `there is no ${plain}`, ['knox flash without words lists the drives'])
+  const path = await realpath(plain).catch(async () => {
+    const isFile = plain !== named && (await stat(named).catch(() => undefined))?.isFile() === true
+    throw new KnoxError('disk', `there is no ${plain}`, [
+      ...(isFile ? [`${named} is a file: --to-file writes into a file`] : []),
+      'knox flash without words lists the drives',
+    ])
   })
   const info = await stat(path)
   if (toFile) {
