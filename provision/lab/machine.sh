@@ -58,9 +58,9 @@ plug() {
 box() {
   modprobe -a virtio_scsi sd_mod
   network 10.77.0.2
-  mkdir -p /run/sshd /run/knox-lab
+  mkdir -p /run/sshd
+  sh "$here/box-programs.sh"
   : >/run/knox-lab/whole-machine
-  ln -sf "$(command -v node)" "$here/../../.lab/bin/geli-block.mjs" /run/knox-lab/
   sh "$0" plug </dev/null >/dev/null 2>&1 &
   until [ -e /dev/da0 ]; do sleep 0.1; done
   cp -a "$2" /run/overlay
@@ -68,7 +68,7 @@ box() {
   sed 's|^root:.*|root:*:0:0::/root:/usr/bin/tcsh|' /etc/passwd >/run/knox-lab/passwd
   mount --bind /run/overlay/etc/ssh /etc/ssh
   mount --bind /run/overlay/root /root
-  mount --bind "$here/box" /usr/local/sbin
+  mount --bind /run/knox-lab/bin /usr/local/sbin
   mount --bind /run/knox-lab/passwd /etc/passwd
   /usr/sbin/sshd -E /run/sshd.log -o PidFile=/run/sshd.pid -o SetEnv=ZPOOL_IMPORT_PATH=/dev
 }

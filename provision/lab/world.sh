@@ -36,16 +36,16 @@ home() {
 serve() {
   overlay=$1
   sed 's|^root:.*|root:*:0:0::/root:/usr/bin/tcsh|' /etc/passwd >"$dir/passwd"
-  mkdir -p /run/sshd /run/knox-lab
-  ln -sf "$(command -v node)" "$here/../../.lab/bin/geli-block.mjs" /run/knox-lab/
+  mkdir -p /run/sshd
+  sh "$here/box-programs.sh"
   ip netns exec box unshare --mount --propagation private sh -euc '
     mount --bind "$1/etc/ssh" /etc/ssh
     mount --bind "$1/root" /root
-    mount --bind "$2" /usr/local/sbin
-    mount --bind "$3/passwd" /etc/passwd
+    mount --bind /run/knox-lab/bin /usr/local/sbin
+    mount --bind "$2/passwd" /etc/passwd
     # what Linux needs beside the rendered sshd_config: a pid file, and where zpool import looks for disks
-    exec /usr/sbin/sshd -E "$3/sshd.log" -o PidFile="$3/sshd.pid" -o "SetEnv=ZPOOL_IMPORT_PATH=/dev"
-  ' sh "$overlay" "$here/box" "$dir"
+    exec /usr/sbin/sshd -E "$2/sshd.log" -o PidFile="$2/sshd.pid" -o "SetEnv=ZPOOL_IMPORT_PATH=/dev"
+  ' sh "$overlay" "$dir"
 }
 
 down() {
