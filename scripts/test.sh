@@ -12,6 +12,6 @@ if [ "$part" != lab ]; then
 fi
 if [ "$part" != unit ]; then
   node --import tsx test/lab/run.ts || failed=1
-  node --import tsx test/faults/run.ts --quick --minutes 12 || failed=1
+  node --import tsx test/faults/run.ts --quick --minutes 7 || failed=1
 fi
 exit "$failed"

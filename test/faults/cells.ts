@@ -44,14 +44,13 @@ const percent = (part: number): string => `at ${part * 100} % of a stream`
 /** the connection is made or not, and what had gone before it may be the last word already */
 const CUT = [0, 10, 12, 19]
 
-const linkCells = (what: string, injury: Injury, quick?: string): readonly Cell[] => [
+const linkCells = (what: string, injury: Injury): readonly Cell[] => [
   ...Object.entries(PHASES).map(([when, moment]): Cell => ({
     name: `${what} ${when}`,
     moment,
     injury,
     codes: CUT,
     after: goodLink,
-    ...(when === quick ? { quick: true } : {}),
   })),
   ...STREAM_PARTS.map((part): Cell => ({
     name: `${what} ${percent(part)}`,
@@ -62,7 +61,6 @@ const linkCells = (what: string, injury: Injury, quick?: string): readonly Cell[
     codes: [17, 19],
     after: goodLink,
     resends: STREAM * (1 - part) + ON_ITS_WAY,
-    ...(percent(part) === quick ? { quick: true } : {}),
   })),
 ]
 
@@ -291,7 +289,7 @@ const homeCells: readonly Cell[] = [
 
 export const cells: readonly (Cell | Attack)[] = [
   ...linkCells('the link goes silent', silence),
-  ...linkCells('the link is reset', reset, 'while unlocking'),
+  ...linkCells('the link is reset', reset),
   ...kills,
   ...boxCells,
   ...homeCells,
