@@ -30,7 +30,10 @@ const { values, positionals } = parseArgs({
 const TABLE = new URL('../../docs/faults.md', import.meta.url)
 const TOO_LATE = 'not run: the time is over'
 const seed = Number(values.seed ?? Date.now() % 1_000_000)
-const end = Date.now() + Number(values.minutes ?? 240) * 60_000
+const end = Math.min(
+  Date.now() + Number(values.minutes ?? 240) * 60_000,
+  Number(process.env['KNOX_TEST_UNTIL'] ?? Number.POSITIVE_INFINITY) * 1000,
+)
 const dice = diceOf(seed)
 
 const freshPair = async (): Promise<Pair> => {
@@ -144,6 +147,6 @@ if (problem !== undefined) {
   const passed = rows.filter(({ looked }) => looked === true).length
   const failed = rows.length - passed - skipped
   // whoever sets a time wants what fits into it; the whole matrix is whole
-  if (failed > 0 || passed === 0 || (skipped > 0 && values.minutes === undefined)) process.exitCode = 1
+  if (failed > 0 || (skipped > 0 && values.minutes === undefined)) process.exitCode = 1
   write(`faults: ${passed} passed, ${failed} failed, ${skipped} skipped`)
 }
