@@ -1,5 +1,4 @@
 import { writeFile } from 'node:fs/promises'
-import { release } from 'node:os'
 import { parseArgs } from 'node:util'
 import { messageOf } from '../../provision/core/errors.ts'
 import { bundle } from '../../provision/lab/bundle.ts'
@@ -127,7 +126,6 @@ const runAll = async (): Promise<readonly Row[]> => {
       tableOf([...rows, ...unchosen], {
         seed,
         date: new Date().toISOString().slice(0, 10),
-        host: release(),
         versions,
       }),
     )

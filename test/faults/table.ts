@@ -11,7 +11,6 @@ export interface Row {
 export interface Circumstances {
   readonly seed: number
   readonly date: string
-  readonly host: string
   /** what ran on both machines, one line each */
   readonly versions: string
 }
