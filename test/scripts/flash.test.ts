@@ -139,7 +139,7 @@ describe('knox flash to a file', { concurrency: true }, () => {
       [[image, '/dev/null', '--yes'], 4, /is not a drive/],
       [[image, '/dev/nonesuch', '--yes'], 21, /there is no \/dev\/nonesuch/],
       [[image, 'nonesuch', '--yes'], 21, /there is no \/dev\/nonesuch/],
-      [[image, 'package.json', '--yes'], 21, /package\.json is a file: --to-file/],
+      [[image, 'small', '--yes'], 21, /there is no \/dev\/small\n[^]*small is a file: --to-file/],
       [
         [image, join(dir, 'small'), '--to-file', '--yes'],
         18,
