@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { messageOf } from '../../provision/core/errors.ts'
 import { bundle } from '../../provision/lab/bundle.ts'
@@ -12,7 +12,7 @@ import { tableOf, type Row } from './table.ts'
 /**
  * The fault matrix: test/faults/cells.ts on two machines of the lab.
  *   run.ts [--quick] [--seed N] [--minutes N] [--write] [WORDS]   only the cells whose name has these words
- * --minutes: cells that have not begun by then are skipped; --write: docs/faults.md
+ * --minutes: cells that have not begun by then are skipped; --write: their lines of docs/faults.md
  */
 
 const write = (line: string) => void process.stdout.write(`${line}\n`)
@@ -59,13 +59,22 @@ const chosen = cells.filter(
 /** cells after which the box's contents are looked at, for all of them at once */
 const A_LOOK = 10
 
-/** the table tells of the whole matrix */
-const unchosen = cells
-  .filter((cell) => !chosen.includes(cell))
-  .map(({ name }): Row => ({ name, verdict: 'not run this time' }))
+/** Each cell's line in the table as soon as its contents were compared: a run that is cut off has seen what it has seen. */
+const save = async (rows: readonly Row[], versions: string): Promise<void> => {
+  if (values.write !== true) return
+  const names = cells.map(({ name }) => name)
+  const known = rows.filter(
+    ({ verdict, looked }) => (typeof verdict === 'string' && verdict !== TOO_LATE) || looked === true,
+  )
+  const date = new Date().toISOString().slice(0, 10)
+  const earlier = await readFile(TABLE, 'utf8').catch(() => '')
+  await writeFile(TABLE, tableOf(names, known, { seed, date, versions }, earlier))
+}
 
 const runAll = async (): Promise<readonly Row[]> => {
   const rows: Row[] = []
+  let pair: Pair | undefined
+  let versions = ''
   /** Compares what has been claimed since the last look; a row that does not hold becomes a failed one. */
   const look = async (pair: Pair): Promise<void> => {
     const open = rows.flatMap(({ verdict, looked }, n) =>
@@ -87,9 +96,8 @@ const runAll = async (): Promise<readonly Row[]> => {
       rows[n] = holds ? { name, verdict, looked: true } : { name, verdict: 'failed: the contents differ' }
       write(`${holds ? 'ok' : 'not ok'} - ${name}: contents are${holds ? '' : ' not'} equal, by SHA-256`)
     }
+    await save(rows, versions)
   }
-  let pair: Pair | undefined
-  let versions = ''
   for (const cell of chosen) {
     const begun = Date.now()
     const seconds = () => Math.round((Date.now() - begun) / 1000)
@@ -120,15 +128,7 @@ const runAll = async (): Promise<readonly Row[]> => {
   }
   if (pair !== undefined) await look(pair)
   await pair?.stop()
-  if (values.write === true)
-    await writeFile(
-      TABLE,
-      tableOf([...rows, ...unchosen], {
-        seed,
-        date: new Date().toISOString().slice(0, 10),
-        versions,
-      }),
-    )
+  await save(rows, versions)
   return rows
 }
 
