@@ -48,6 +48,8 @@ const qemuArgv = (
   log: string,
   { memoryMib, devices }: Hardware,
 ) => [
+  // whoever started it may be killed: no guest stays behind (setpriv(1), of Debian's util-linux)
+  ...['setpriv', '--pdeathsig', 'KILL', '--'],
   ...[
     'qemu-system-x86_64',
     '-accel',
