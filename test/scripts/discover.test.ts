@@ -135,6 +135,13 @@ test(
   },
 )
 
+test('--give-up ends the wait with 10; what is no time is refused', async (t) => {
+  const { dir } = await makeHome(t)
+  const { code, stderr } = await knox(dir, '--wait', '--give-up', '1s').ended
+  assert.deepEqual([code, /plug it in now/.test(stderr)], [10, true], stderr)
+  assert.equal((await knox(dir, '--wait', '--give-up', 'soon').ended).code, 2)
+})
+
 test('what is no network is refused, and what is too large', async (t) => {
   const { dir } = await makeHome(t)
   for (const word of ['300.1.1.1/24', '10.0.0.0/8', 'fe80::/64', '10.0.0.0/33', '-oProxyCommand=id']) {
