@@ -193,15 +193,24 @@ export const startSession = async (
       command('unlock')
       await expect(limits.waiting, 'before it waited for the key', /^waiting$/)
       const key = sendKey()
-      key.catch(() => undefined)
+      let answered = false
+      let patience: NodeJS.Timeout | undefined
+      // where no key was sent none is to be waited for: the box says so soon, or not at all
+      const watch = ({ exitCode }: Result) => {
+        if (exitCode !== 0 && !answered) patience = setTimeout(() => channel.kill(), limits.closing * 1000)
+      }
+      key.then(watch, () => undefined)
       try {
         await expect(limits.unlocked, 'while it unlocked the disk', /^unlocked$/)
       } catch (error) {
         const sent = await key
+        const isUnsaid = isLost(error) || (error instanceof KnoxError && error.code === 'key-rejected')
         // a key connection that failed by itself explains why no key came
-        if (sent.exitCode === 255 && error instanceof KnoxError && error.code === 'key-rejected')
-          throw sshFailure(sent)
-        throw error
+        if (sent.exitCode === 255 && isUnsaid) throw sshFailure(sent)
+        throw sent.exitCode !== 0 && isLost(error) ? lost('while the key was sent') : error
+      } finally {
+        answered = true
+        clearTimeout(patience)
       }
       await key
     },

@@ -231,6 +231,34 @@ describe('the key', () => {
     assert.ok(knoxError('key-rejected', /another host key/)(error))
   })
 
+  test('that was not sent is not waited for; one that was may be slow', async () => {
+    const limits = { ...limitsOf(20), closing: 1 }
+    const cut = [...waits, 'sleep 15', 'say failed key no key came within 60 seconds', 'say locked']
+    const cases = [
+      [null, '', 'connection-lost'],
+      [1, '', 'connection-lost'],
+      [255, 'ssh: connect to host x port 22: Connection refused', 'unreachable'],
+    ] as const
+    for (const [exit, stderr, code] of cases) {
+      const started = Date.now()
+      const { error } = await failureAt(cut, (s) => s.unlock(key(exit, stderr)), limits)
+      assert.equal(codeOf(error), code)
+      assert.ok(Date.now() - started < 10_000)
+    }
+    const slow = [...waits, 'sleep 3', 'say unlocked', 'hear bye', 'say locked']
+    const session = await startSession(fakeBox(...slow), 'knox', limits)
+    await session.unlock(key())
+    await session.bye()
+    // its connection ended badly, but it had come
+    const late = [...waits, 'say unlocked', 'sleep 3', 'hear bye', 'say locked']
+    const other = await startSession(fakeBox(...late), 'knox', limits)
+    await other.unlock(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      return key(1)()
+    })
+    await other.bye()
+  })
+
   test('that is wrong is key-rejected, though its connection went well', async () => {
     const { error, final } = await failureAt(
       [...waits, 'say failed key geli: Wrong key for da0.', 'drain', 'say locked'],
