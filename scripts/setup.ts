@@ -43,7 +43,11 @@ export const setup = defineCommand({
     disk: { type: 'string', value: 'DISK', help: 'of several disks of the box this one (default: box.disk)' },
     speed: { type: 'boolean', help: 'measure how fast the disk is, before and after encryption' },
     address: { type: 'string', value: 'HOST', help: 'where the box is (default: look for it)' },
-    image: { type: 'string', value: 'FILE', help: 'the image for the card' },
+    image: {
+      type: 'string',
+      value: 'FILE',
+      help: 'the image for the card (default: the newest, else it is built)',
+    },
     card: { type: 'string', value: 'DEVICE', help: 'the card to write it to' },
     'keys-backup': { type: 'string', value: 'FILE', help: 'where the encrypted copy of the keys goes' },
     time: { type: 'string', value: 'HH:MM', help: 'when it runs every day (default: 17:59)' },

@@ -74,20 +74,30 @@ const adopt = async (world: World): Promise<void> => {
   await writeAddress(world, own === undefined ? address : formatAddress(own))
 }
 
-const makeCard = async (world: World): Promise<void> => {
+/** The path of an image: one that is there, else it is built. */
+const imageForCard = async (world: World): Promise<string> => {
+  const newest = async () => newestImage(await readdir('.'), await configNow(world))
+  const made = await newest()
+  const image = await world.owner.ask({
+    question: made === undefined ? 'an image for it? (Enter: build it)' : 'the image for it?',
+    flag: 'image',
+    initial: made ?? '',
+    problem: (text) => (text === '' ? undefined : problemOfFile(text)),
+  })
+  if (image !== '') return image
   await world.owner.run(['build-image'])
+  const built = await newest()
+  if (built !== undefined) return built
+  throw new KnoxError('failed', 'build-image left no image in this folder')
+}
+
+const makeCard = async (world: World): Promise<void> => {
+  const image = await imageForCard(world)
   await world.owner.run(['flash'])
   const device = await world.owner.ask({
     question: 'which of these drives is the card? (its path, as shown)',
     flag: 'card',
     problem: (text) => (text.startsWith('/') ? undefined : 'needs a path such as /dev/sdb'),
-  })
-  const made = newestImage(await readdir('.'), await configNow(world))
-  const image = await world.owner.ask({
-    question: 'the image for it?',
-    flag: 'image',
-    ...(made === undefined ? {} : { initial: made }),
-    problem: problemOfFile,
   })
   await world.owner.run(['flash', typedPath(image), device])
   await world.owner.run(['discover', '--wait', '--write'])

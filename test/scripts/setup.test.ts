@@ -135,6 +135,43 @@ describe('knox setup at a terminal', { concurrency: true }, () => {
     await stopped(laptop)
   })
 
+  test('a card: the image, then the drive; can be stopped at both, and no drive is taken that is none', async (t) => {
+    const { dir, at, without } = await makeHome(t)
+    await writeFile(join(dir, 'pass'), `${PASSPHRASE}\n`, { mode: 0o600 })
+    const flags = ['--passphrase-file', 'pass', '--delegate', 'root', '--name', 'knox', '--board', 'rpi-b']
+    // this is no FreeBSD: build-image says what to do
+    const bare = without(...flags, '--box', 'card')
+    assert.deepEqual([bare.status, /FreeBSD/.test(bare.stderr)], [15, true], bare.stderr)
+    const card = () => at('--box', 'card')
+    const none = card()
+    await none.see(/an image for it\? \(Enter: build it\)/)
+    none.type(`nowhere.img${ENTER}`)
+    await none.see(/there is no file /)
+    await stopped(none)
+    const image = 'knox-knox-10.2-2026-01-02.img'
+    const bytes = Buffer.alloc(1024 * 1024)
+    bytes.set([0x55, 0xaa], 510)
+    await writeFile(join(dir, image), bytes)
+    const one = card()
+    await one.see(/the image for it\?/)
+    await stopped(one)
+    const two = card()
+    await two.see(/the image for it\?/)
+    two.type(ENTER)
+    await two.see(/which of these drives is the card\?/)
+    two.type(`sdb${ENTER}`)
+    await two.see(/needs a path such as \/dev\/sdb/)
+    await stopped(two)
+    const three = card()
+    await three.see(/the image for it\?/)
+    three.type(ENTER)
+    await three.see(/which of these drives is the card\?/)
+    three.type(`/dev/knox-none${ENTER}`)
+    assert.equal(await three.ended, 21, three.screen())
+    assert.match(three.screen(), /\/dev\/knox-none[^]*nothing is lost: knox setup goes on from here/)
+    assert.equal(without('--box', 'card', '--image', image, '--card', '/dev/knox-none').status, 21)
+  })
+
   test('is readable at 60 columns and without colours', async (t) => {
     const { dir, env } = await makeHome(t)
     const words = [process.execPath, KNOX, 'setup']
