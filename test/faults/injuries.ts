@@ -59,11 +59,14 @@ export const writesGoWell: Injury = async (pair) => {
   if (pair.box().isOn()) await mustRun(pair.box(), table('linear /dev/$disk 0'))
 }
 
-/** kill -9 of whatever has this in its command line; it must be there. */
+/** kill -9 of whatever has this in its command line; it must be there, or come soon. */
 export const kill =
   (side: 'home' | 'box', pattern: string): Injury =>
   (pair) =>
-    mustRun(side === 'home' ? pair.home : pair.box(), `pkill -KILL -f '${pattern}'`)
+    mustRun(
+      side === 'home' ? pair.home : pair.box(),
+      `n=0; until pkill -KILL -f '${pattern}'; do n=$((n + 1)); [ $n -lt 1000 ] || exit 1; sleep 0.02; done`,
+    )
 
 /** One after the other. */
 export const inTurn =

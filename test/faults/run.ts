@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { messageOf } from '../../provision/core/errors.ts'
 import { bundle } from '../../provision/lab/bundle.ts'
 import { labProblem } from '../../provision/lab/host.ts'
+import { waitUntil } from '../../provision/lab/monitor.ts'
 import { mustRun, startPair, type Pair } from '../../provision/lab/pair.ts'
 import { diceOf } from '../box/hostile-inputs.ts'
 import { cells } from './cells.ts'
@@ -84,6 +85,8 @@ const runAll = async (): Promise<readonly Row[]> => {
     const claims = open.map(({ verdict }) => verdict)
     const settleAll = async () => {
       if (!pair.box().isOn()) await pair.switchOn()
+      // a cell that failed may have left a run under way
+      await waitUntil(async () => (await pair.leftovers()).length === 0, 180)
       return settle(pair, claims)
     }
     const same = await settleAll().catch((error: unknown) => {
