@@ -32,7 +32,7 @@ const remoteSide =
             '/bin/sh -s',
           ],
         ],
-        { stdin: `${line}\n`, timeout: 180 },
+        { stdin: `${line}\n`, timeout: 600 },
       )
     return {
       box,

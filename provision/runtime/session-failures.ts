@@ -92,6 +92,16 @@ export const sshFailure = (end: Result): KnoxError => {
     : error
 }
 
+/** Why the disk was not unlocked: by the end of the connection that brought the key, where that explains what the session saw. */
+export const keyFailure = (sent: Result, seen: unknown): unknown => {
+  const noKeyCame = seen instanceof KnoxError && seen.code === 'key-rejected'
+  if (!noKeyCame && !isLost(seen)) return seen
+  if (sent.exitCode === 255 && sent.stderr.trim() !== '') return sshFailure(sent)
+  // ssh has no words for a peer that was killed: of the key nothing may have come, or half
+  const isCut = sent.exitCode === null || sent.exitCode === 255
+  return isCut || (isLost(seen) && sent.exitCode !== 0) ? lost('while the key was sent') : seen
+}
+
 /** Why there was no hello: ssh's own reason, no script on the box, or no answer in time. */
 export const noHello = (end: Result, cause: KnoxError): KnoxError => {
   const wasKilled = end.signal !== null || end.stderr.includes('Killed by signal')

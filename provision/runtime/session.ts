@@ -7,11 +7,11 @@ import {
   failureOfLine,
   guidIn,
   isLost,
+  keyFailure,
   lost,
   noHello,
   sendFailure,
   silent,
-  sshFailure,
   unexpected,
 } from './session-failures.ts'
 import { trackProgress, type StreamProgress } from './stream-progress.ts'
@@ -203,11 +203,7 @@ export const startSession = async (
       try {
         await expect(limits.unlocked, 'while it unlocked the disk', /^unlocked$/)
       } catch (error) {
-        const sent = await key
-        const isUnsaid = isLost(error) || (error instanceof KnoxError && error.code === 'key-rejected')
-        // a key connection that failed by itself explains why no key came
-        if (sent.exitCode === 255 && isUnsaid) throw sshFailure(sent)
-        throw sent.exitCode !== 0 && isLost(error) ? lost('while the key was sent') : error
+        throw keyFailure(await key, error)
       } finally {
         answered = true
         clearTimeout(patience)

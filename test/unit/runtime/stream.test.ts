@@ -220,7 +220,8 @@ describe('the key', () => {
       [255, 'Host key verification failed.', 'key-rejected'],
       [255, 'strange', 'unreachable'],
       [1, 'failed key nobody waits for a key', 'key-rejected'],
-      [null, '', 'key-rejected'],
+      [255, '', 'connection-lost'],
+      [null, '', 'connection-lost'],
       [0, '', 'key-rejected'],
     ] as const
     for (const [exit, stderr, code] of cases) {
