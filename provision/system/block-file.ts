@@ -83,15 +83,28 @@ export const openBlockFile = async (path: string, { writable = false } = {}): Pr
     const whole = await readAligned(start, end - start)
     return whole.subarray(offset - start, offset - start + length)
   }
+  let broken: Error | undefined
   const write = async (offset: number, data: Buffer): Promise<void> => {
     check(offset, data.length)
+    if (broken !== undefined) throw broken
     for (let done = 0; done < data.length;)
       done += (await file.write(data, done, data.length - done, offset + done)).bytesWritten
+  }
+  /**
+   * What was written may be found unwritable only here, once, and may be lost: from then on nothing is written any more, since
+   * ZFS does not look at how a flush ends, and what it writes next would say that all before it is on the disk.
+   */
+  const flush = async (): Promise<void> => {
+    if (broken !== undefined) throw broken
+    await file.datasync().catch((error: unknown) => {
+      broken = new Error(`${path} could not be written`, { cause: error })
+      throw broken
+    })
   }
   return {
     size,
     read,
-    ...(writable ? { write, flush: () => file.datasync() } : {}),
+    ...(writable ? { write, flush } : {}),
     close: () => file.close(),
   }
 }

@@ -45,6 +45,7 @@ export const plugDisk: Injury = async (pair) => {
 
 const table = (text: string): string =>
   [
+    'set -e',
     'export DM_DISABLE_UDEV=1',
     'disk=$(ls /sys/block | grep "^sd" | tail -n 1)',
     `echo "0 $(blockdev --getsz /dev/$disk) ${text}" | dmsetup load da0`,
@@ -53,7 +54,7 @@ const table = (text: string): string =>
 
 /** Writes to the disk fail from now on; reads go well (dm-flakey: down for ever, error_writes). */
 export const writesFail: Injury = (pair) =>
-  mustRun(pair.box(), `modprobe dm-flakey; ${table('flakey /dev/$disk 0 0 86400 1 error_writes')}`)
+  mustRun(pair.box(), `modprobe dm-flakey || exit; ${table('flakey /dev/$disk 0 0 86400 1 error_writes')}`)
 
 export const writesGoWell: Injury = async (pair) => {
   if (pair.box().isOn()) await mustRun(pair.box(), table('linear /dev/$disk 0'))
