@@ -181,7 +181,7 @@ const homeCells: readonly Cell[] = [
   },
   {
     name: 'home’s pool is full',
-    before: atHomeRun(() => hog('tank', 0)),
+    before: atHomeRun(() => hog('tank', 200_000)),
     words: ['snapback'],
     codes: [0, 1, 16, 18],
     after: atHomeRun(() => 'zfs destroy -r tank/hog'),
