@@ -71,10 +71,8 @@ export const testFreebsd = defineCommand({
     if (!release.startsWith('FreeBSD'))
       throw new KnoxError('platform', `this machine is not a FreeBSD: ${release.trim()}`)
     const { stdout: about } = await remote(`geom disk list ${disk}`)
-    knox.emit({
-      type: 'note',
-      text: `${release.trim()} at ${address.host} port ${address.port}\n${about.trim()}`,
-    })
+    knox.emit({ type: 'note', text: `${release.trim()} at ${address.host} port ${address.port}` })
+    for (const line of about.trim().split('\n')) knox.emit({ type: 'note', text: line })
     if (!/Mode: r0w0e0/.test(about))
       throw new KnoxError('refused', `the disk ${disk} of that machine is in use`)
     await knox.confirm(`ALL DATA on the disk ${disk} of ${address.host} will be destroyed; go on?`)
