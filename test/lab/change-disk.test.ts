@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { after, before, describe, test } from 'node:test'
-import { must, serveBox, startWorld, type World } from '../../provision/lab/world.ts'
+import { bundleOf } from '../../provision/lab/bundle.ts'
+import { must, PASSPHRASE, serveBox, startWorld, type World } from '../../provision/lab/world.ts'
 import { ended, lockedAgain, prepareDisk } from '../support/lab.ts'
+import { CTRL_C, ENTER, startPty } from '../support/pty.ts'
 
 /** A box whose script names a disk that is not there: prepare-disk gives it the one that is, as root over ssh and csh. */
 
@@ -25,6 +27,22 @@ before(async () => {
 after(() => world.stop())
 
 describe('another disk than knox.yaml’s', () => {
+  test('is asked for by the wizard, which can be stopped there', async () => {
+    const words = ['setup', '--config', `${world.dir}/knox.yaml`, '--delegate', 'root']
+    const argv = ['node', '--no-deprecation', bundleOf('scripts/knox.ts'), ...words]
+    const pty = startPty(argv, { cwd: world.dir, columns: 240 })
+    await pty.see(/passphrase of the keys/, 120)
+    pty.type(PASSPHRASE + ENTER)
+    await pty.see(
+      /which disk of the box\? all that is on it will be lost[^]*da0: LAB Virtual Disk, serial LAB-0001/,
+      120,
+    )
+    pty.type(CTRL_C)
+    assert.equal(await pty.ended, 130, pty.screen())
+    assert.match(await yaml(), /disk: da7/)
+    await lockedAgain(world)
+  })
+
   test('is shown in a dry run, with the new script’s installation', async () => {
     const before = await onBox('cat /root/knox-zfs-receive.sh')
     const output = await prepareDisk(world, '--disk', 'da0', '--dry-run')
