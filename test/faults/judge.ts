@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { waitUntil } from '../../provision/lab/monitor.ts'
 import { mustRun, withOpenDisk, type Pair } from '../../provision/lab/pair.ts'
 import type { Dice } from '../box/hostile-inputs.ts'
@@ -73,6 +74,9 @@ const change = async (pair: Pair, mib: number, withSnapshot: boolean): Promise<v
 
 const isLocked = async (pair: Pair): Promise<boolean> => (await pair.leftovers()).length === 0
 
+/** milliseconds between two looks at the box: each keeps an emulated processor busy for a while */
+const LOOK_PAUSE = 2000
+
 /** Does work, and watches the box meanwhile and until it is locked; tells when it was last seen open. */
 const watched = async <T>(pair: Pair, work: () => Promise<T>): Promise<readonly [T, number | undefined]> => {
   let over = false
@@ -82,7 +86,13 @@ const watched = async <T>(pair: Pair, work: () => Promise<T>): Promise<readonly 
     if (!locked) open = Date.now()
     return locked
   }
-  const watching = waitUntil(async () => (await look(), over), 900)
+  const watch = async (): Promise<void> => {
+    while (!over) {
+      await look()
+      await sleep(LOOK_PAUSE)
+    }
+  }
+  const watching = watch()
   const result = await work().finally(() => (over = true))
   await watching
   assert.ok(await waitUntil(look, LOCK_SECONDS), `still open: ${(await pair.leftovers()).join(', ')}`)
