@@ -43,6 +43,11 @@ export const testFreebsd = defineCommand({
       help: 'the machine, reached by your own ssh login as root',
     },
     disk: { type: 'string', value: 'DISK', help: 'the disk that is destroyed, such as da1' },
+    only: {
+      type: 'string',
+      value: 'WORDS',
+      help: 'after the disk is prepared only the tests whose name has these words',
+    },
     identity: { type: 'string', value: 'FILE', help: 'private key of your login' },
   },
   run: async (knox) => {
@@ -109,7 +114,13 @@ export const testFreebsd = defineCommand({
         const facts = { keys, host: HOST_SEEN_BY_GUEST, port: TUNNEL_PORT, disk }
         await writeFile(join(dir, 'box.json'), JSON.stringify(facts))
         await bundle(['test/freebsd/suite.ts'])
-        const test = [process.execPath, '--no-deprecation', '--test', bundleOf('test/freebsd/suite.ts')]
+        const only = knox.args.text('only')
+        const names = only === undefined ? [] : ['its disk is prepared', only]
+        const test = [
+          ...[process.execPath, '--no-deprecation', '--test'],
+          ...names.map((name) => `--test-name-pattern=${name}`),
+          bundleOf('test/freebsd/suite.ts'),
+        ]
         const command = ['env', `KNOX_REMOTE_BOX=${join(dir, 'box.json')}`, ...test]
         const exitCode = await runInGuest(
           { command, memoryMib: 4096, seconds: GUEST_SECONDS, devices: TO_HOST },

@@ -172,6 +172,9 @@ for (const [name, shell] of SHELLS)
     withBox('pauses the scrub before it locks, and says why one cannot begin', async (box) => {
       const session = await box.unlocked()
       assert.equal(await ask(session, 'scrub', '600'), 'ok')
+      // seen on 13.2 with a small pool: the one under way ends between the refusal and the look at it
+      box.flag('ending-scrub')
+      assert.equal(await ask(session, 'scrub', '600'), 'ok')
       await bye(session)
       assert.equal(existsSync(join(box.state, 'scrubbing')), false)
       box.flag('fail-scrub')

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { startRemoteWorld, type RemoteBox } from '../../provision/lab/remote-world.ts'
-import type { World } from '../../provision/lab/world.ts'
+import { must, type World } from '../../provision/lab/world.ts'
 import {
   ended,
   lockedAgain,
@@ -12,6 +12,8 @@ import {
   prepareDisk,
   provedAt,
 } from '../support/lab.ts'
+import { byHandTests } from './by-hand-tests.ts'
+import { keyOf } from './by-hand.ts'
 
 /** The end-to-end suite against a real FreeBSD; `npm run test:freebsd` runs it in a guest of the lab. */
 
@@ -31,12 +33,9 @@ after(() => world.stop())
 
 /** sha256 of every file of a snapshot on the box, with the disk opened by hand. */
 const boxHashes = async (dataset: string): Promise<string> => {
-  const key = (
-    await world.home(`od -An -v -to1 ${world.dir}/keys/geli.key | tr -d '\\n' | sed 's/ /\\\\/g'`)
-  ).trim()
   const { stdout, stderr } = await world.box(
     [
-      `printf '${key}' | geli attach -p -k - ${remote.disk}`,
+      `printf '${await keyOf(world)}' | geli attach -p -k - ${remote.disk}`,
       'zpool import -f -N -o readonly=on -o cachefile=none wd',
       `mkdir -p /tmp/knox-look && mount -t zfs -o ro "${dataset}" /tmp/knox-look`,
       '(cd /tmp/knox-look && find . -type f -exec sha256 -r {} + | sed "s/ /  /" | sort)',
@@ -54,7 +53,8 @@ const homeHashes = (dataset: string): Promise<string> =>
 
 describe('a FreeBSD box', () => {
   test('its disk is prepared, and locked again', async () => {
-    resumable = (await world.box('zfs get 2>&1 | grep -q receive_resume_token')).exitCode === 0
+    const { stdout } = must(await world.box('zfs get 2>&1 | cat'))
+    resumable = stdout.includes('receive_resume_token')
     ended(await prepareDisk(world, '--yes', '--erase'), 0, /is locked/)
     await lockedAgain(world)
   })
@@ -155,12 +155,9 @@ describe('a FreeBSD box', () => {
   })
 
   const opened = async (...lines: readonly string[]): Promise<string> => {
-    const key = (
-      await world.home(`od -An -v -to1 ${world.dir}/keys/geli.key | tr -d '\\n' | sed 's/ /\\\\/g'`)
-    ).trim()
     const { stdout } = await world.box(
       [
-        `printf '${key}' | geli attach -p -k - ${remote.disk}`,
+        `printf '${await keyOf(world)}' | geli attach -p -k - ${remote.disk}`,
         'zpool import -f -N -o cachefile=none wd',
         ...lines,
         `zpool export wd; geli detach ${remote.disk}`,
@@ -221,4 +218,6 @@ describe('a FreeBSD box', () => {
     assert.equal((await world.box('ls /tmp/pwned')).stdout, '')
     await lockedAgain(world)
   })
+
+  byHandTests({ world: () => world, disk: remote.disk, isResumable: () => resumable })
 })
