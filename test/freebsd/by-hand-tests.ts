@@ -30,7 +30,7 @@ export const byHandTests = ({ world, disk, isResumable }: Hand): void => {
         'say place "wd/by hand"; say place "wd/by hand"; say place wd/no/such; say place tank',
         'say receive full "wd/by hand"; send sender@s1',
         'say receive full "wd/by hand"; say receive incremental wd/none; say receive half wd/none',
-        'say receive incremental "wd/by hand"; send -I s1 sender@s2',
+        'say receive incremental "wd/by hand"; send -I @s1 sender@s2',
         '[ "$answer" = "ok $(zfs get -H -p -o value guid sender@s2)" ] && echo "as sent"',
         'say rename "wd/by hand" wd/hand; say rename wd/hand wd/pictures; say discard wd/hand; say stay',
         'bye',
@@ -140,7 +140,12 @@ export const byHandTests = ({ world, disk, isResumable }: Hand): void => {
   })
 
   test('by hand: a scrub whose time is over locks the disk', async () => {
-    heard(await byHand(world(), 'unlocked; say scrub 4; end'), [...UNLOCKED, 'ok', '(end)', 'exit 137'])
+    heard(await byHand(world(), 'unlocked; say scrub 4; hear_all "(end)"; wait "$session"; echo "exit $?"'), [
+      ...UNLOCKED,
+      'ok',
+      '(end)',
+      'exit 137',
+    ])
     await lockedInTime(world())
   })
 
@@ -155,7 +160,7 @@ export const byHandTests = ({ world, disk, isResumable }: Hand): void => {
         'sender; zfs snapshot sender@s0; unlocked; say receive full wd/days; send sender@s0',
         'for n in 1 2 3 4 5 6 7 8 9 10; do',
         '  echo "203001$(printf %02d $n)" >today; zfs snapshot sender@s$n',
-        '  { say receive incremental wd/days; send -i s$((n - 1)) sender@s$n; say destroy wd/days none; } >/dev/null',
+        '  { say receive incremental wd/days; send -i @s$((n - 1)) sender@s$n; say destroy wd/days none; } >/dev/null',
         'done; echo "$answer"',
         'zfs list -H -d 1 -t snapshot -o name,userrefs -s createtxg wd/days | tr "\\t\\n" "= "; echo',
         'zfs get -H -s local -o value knox:anchor wd/days@s10; zfs get -H -s local -o value knox:destroyed wd',
