@@ -53,10 +53,10 @@ const homeHashes = (dataset: string): Promise<string> =>
 
 describe('a FreeBSD box', () => {
   test('its disk is prepared, and locked again', async () => {
-    const { stdout } = must(await world.box('zfs get 2>&1 | cat'))
-    resumable = stdout.includes('receive_resume_token')
     ended(await prepareDisk(world, '--yes', '--erase'), 0, /is locked/)
     await lockedAgain(world)
+    const { stdout } = must(await world.box('zfs get 2>&1 | cat'))
+    resumable = stdout.includes('receive_resume_token')
   })
 
   test('a disk that may hold a backup is not taken for a new one', async () => {

@@ -246,17 +246,14 @@ describe('the key', () => {
       assert.equal(codeOf(error), code)
       assert.ok(Date.now() - started < 10_000)
     }
-    const slow = [...waits, 'sleep 3', 'say unlocked', 'hear bye', 'say locked']
-    const session = await startSession(fakeBox(...slow), 'knox', limits)
+    const slow = fakeBox(...waits, 'sleep 3', 'say unlocked', 'hear bye', 'say locked')
+    const session = await startSession(slow, 'knox', limits)
     await session.unlock(key())
     await session.bye()
     // its connection ended badly, but it had come
-    const late = [...waits, 'say unlocked', 'sleep 3', 'hear bye', 'say locked']
-    const other = await startSession(fakeBox(...late), 'knox', limits)
-    await other.unlock(async () => {
-      await new Promise((resolve) => setTimeout(resolve, 500))
-      return key(1)()
-    })
+    const late = fakeBox(...waits, 'say unlocked', 'sleep 3', 'hear bye', 'say locked')
+    const other = await startSession(late, 'knox', limits)
+    await other.unlock(() => new Promise((resolve) => setTimeout(() => resolve(key(1)()), 500)))
     await other.bye()
   })
 
