@@ -132,7 +132,11 @@ export const testFreebsd = defineCommand({
         await tunnel.ended
       }
     } finally {
-      await remote(`/bin/sh -s down ${there}`, script).catch(() => undefined)
+      await run([...login, who, `/bin/sh -s down ${there}`], {
+        stdin: script,
+        timeout: 120,
+        evenWhenStopped: true,
+      }).catch(() => undefined)
       await rm(dir, { recursive: true, force: true })
     }
     return undefined
