@@ -26,22 +26,35 @@ before(async () => {
 })
 after(() => world.stop())
 
+/** A second disk of the box, da1, while work is done. */
+const withSecondDisk = async (work: () => Promise<void>): Promise<void> => {
+  const image = `${world.dir}/da1.img`
+  const make = [
+    'export DM_DISABLE_UDEV=1',
+    `truncate -s 64M ${image} && losetup /dev/loop1 ${image}`,
+    'echo "0 131072 linear /dev/loop1 0" | dmsetup create da1',
+    'ln -s "/dev/dm-$(dmsetup info -c --noheadings -o minor da1)" /dev/da1',
+  ]
+  await world.home(make.join('\n'))
+  await work().finally(() =>
+    world.home('rm /dev/da1; DM_DISABLE_UDEV=1 dmsetup remove da1; losetup -d /dev/loop1'),
+  )
+}
+
 describe('another disk than knox.yaml’s', () => {
-  test('is asked for by the wizard, which can be stopped there', async () => {
-    const words = ['setup', '--config', `${world.dir}/knox.yaml`, '--delegate', 'root']
-    const argv = ['node', '--no-deprecation', bundleOf('scripts/knox.ts'), ...words]
-    const pty = startPty(argv, { cwd: world.dir, columns: 240 })
-    await pty.see(/passphrase of the keys/, 120)
-    pty.type(PASSPHRASE + ENTER)
-    await pty.see(
-      /which disk of the box\? all that is on it will be lost[^]*da0: LAB Virtual Disk, serial LAB-0001/,
-      120,
-    )
-    pty.type(CTRL_C)
-    assert.equal(await pty.ended, 130, pty.screen())
-    assert.match(await yaml(), /disk: da7/)
-    await lockedAgain(world)
-  })
+  test('of several the wizard asks for one, and can be stopped there', () =>
+    withSecondDisk(async () => {
+      const words = ['setup', '--config', `${world.dir}/knox.yaml`, '--delegate', 'root']
+      const argv = ['node', '--no-deprecation', bundleOf('scripts/knox.ts'), ...words]
+      const pty = startPty(argv, { cwd: world.dir, columns: 240 })
+      await pty.see(/passphrase of the keys/, 120)
+      pty.type(PASSPHRASE + ENTER)
+      await pty.see(/which disk of the box\?[^]*da0: [^]*serial LAB-0001[^]*da1: [^]*serial LAB-0002/, 120)
+      pty.type(CTRL_C)
+      assert.equal(await pty.ended, 130, pty.screen())
+      assert.match(await yaml(), /disk: da7/)
+      await lockedAgain(world)
+    }))
 
   test('is shown in a dry run, with the new script’s installation', async () => {
     const before = await onBox('cat /root/knox-zfs-receive.sh')
