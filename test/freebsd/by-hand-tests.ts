@@ -58,20 +58,22 @@ export const byHandTests = ({ world, disk, isResumable }: Hand): void => {
       t.skip('this box keeps nothing of a broken stream')
       return
     }
+    // the list tells the box's script that its zfs keeps what arrived
+    const listed = 'unlocked; say list >/dev/null; hear_all end >rows'
     const broken = (place: string) =>
-      `unlocked; say receive full ${place}; zfs send sender@s1 | head -c 3000000 >&3; end`
+      `${listed}; say receive full ${place}; zfs send sender@s1 | head -c 3000000 >&3; end`
     const over = [...UNLOCKED, 'ready', /^failed receive /, 'locked', '(end)', 'exit 1']
     heard(
       await byHand(
         world(),
         'sender; dd if=/dev/urandom of=files/big bs=1m count=8 2>/dev/null; zfs snapshot sender@s1',
         broken('wd/cut'),
-        'unlocked; say list >/dev/null; hear_all end >rows',
+        listed,
         'token=$(sed -n "s/^wd.cut${tab}filesystem${tab}.*${tab}//p" rows)',
         'say receive resume wd/cut; send -t "$token"; say discard wd/cut; bye',
         broken('wd/cut2'),
-        'unlocked; say receive full wd/cut2; send sender@s1; end',
-        'unlocked; say discard wd/cut2; say receive full wd/cut2; send sender@s1; bye',
+        `${listed}; say receive full wd/cut2; send sender@s1; end`,
+        `${listed}; say discard wd/cut2; say receive full wd/cut2; send sender@s1; bye`,
       ),
       [
         ...over,

@@ -107,8 +107,9 @@ describe('a FreeBSD box', () => {
   })
 
   const midStream = (what: string): string =>
-    `if [ "$2 $3" = "send -P" ]; then "$@" | (head -c 4000000; touch ${world.dir}/flowing; sleep 20); exit 0; fi; exec "$@" # ${what}`
+    `if [ "$2 $3" = "send -P" ]; then "$@" | (head -c 6000000; touch ${world.dir}/flowing; sleep 60); exit 0; fi; exec "$@" # ${what}`
 
+  // ZFS keeps of a stream what it has written: a group of changes every five seconds
   const whileSending = async (line: string): Promise<void> => {
     await world.home('dd if=/dev/urandom of=pictures/big bs=1M count=8 2>/dev/null')
     ended(await world.knox('snapshot'), 0)
@@ -116,7 +117,7 @@ describe('a FreeBSD box', () => {
     await world.sabotage('zfs', midStream(line))
     const running = world.knox('backup')
     await world.home(
-      `while [ ! -e ${world.dir}/flowing ]; do sleep 0.2; done; rm ${world.dir}/flowing; sleep 3`,
+      `while [ ! -e ${world.dir}/flowing ]; do sleep 0.2; done; rm ${world.dir}/flowing; sleep 15`,
     )
     await world.box(line)
     ended(await running, 19, /connection to the box broke/)
