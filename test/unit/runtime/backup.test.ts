@@ -264,7 +264,7 @@ describe('a backup that fails is never recorded as a success', () => {
       'drain',
       'say locked',
     ])
-    await assert.rejects(run(home), knoxError('unreachable'))
+    await assert.rejects(run(home), knoxError('connection-lost', /while the key was sent/))
     await isUnproved(home)
   })
 
