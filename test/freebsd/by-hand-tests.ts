@@ -61,7 +61,7 @@ export const byHandTests = ({ world, disk, isResumable }: Hand): void => {
     // the list tells the box's script that its zfs keeps what arrived
     const listed = 'unlocked; say list >/dev/null; hear_all end >rows'
     const broken = (place: string) =>
-      `${listed}; say receive full ${place}; zfs send sender@s1 | head -c 3000000 >&3; end`
+      `${listed}; say receive full ${place}; zfs send sender@s1 2>/dev/null | head -c 3000000 >&3; end`
     const over = [...UNLOCKED, 'ready', /^failed receive /, 'locked', '(end)', 'exit 1']
     heard(
       await byHand(
