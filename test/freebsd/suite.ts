@@ -107,7 +107,7 @@ describe('a FreeBSD box', () => {
   })
 
   const midStream = (what: string): string =>
-    `if [ "$2 $3" = "send -P" ] && [ "\${*%pictures@*}" != "$*" ]; then "$@" | (head -c 6000000; touch ${world.dir}/flowing; sleep 60); exit 0; fi; exec "$@" # ${what}`
+    `if [ "$2 $3" = "send -P" ] && echo "$*" | grep -q pictures@; then "$@" | (head -c 6000000; touch ${world.dir}/flowing; sleep 60); exit 0; fi; exec "$@" # ${what}`
 
   // ZFS keeps of a stream what it has written: a group of changes every five seconds
   const whileSending = async (line: string): Promise<void> => {
