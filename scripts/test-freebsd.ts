@@ -11,7 +11,7 @@ import { configSchema } from '../provision/core/config.ts'
 import { overlayOf, readBoxKeys } from '../provision/image/overlay.ts'
 import { writeOverlay } from '../provision/image/write-overlay.ts'
 import { initKeys } from '../provision/keys/key-folder.ts'
-import { openChannel, run, type Output } from '../provision/system/process.ts'
+import { openChannel, run, tidyUp, type Output } from '../provision/system/process.ts'
 import { failureOf } from '../provision/system/runner.ts'
 import { SSH_FAILURES } from '../provision/tools/ssh.ts'
 
@@ -132,11 +132,8 @@ export const testFreebsd = defineCommand({
         await tunnel.ended
       }
     } finally {
-      await run([...login, who, `/bin/sh -s down ${there}`], {
-        stdin: script,
-        timeout: 120,
-        evenWhenStopped: true,
-      }).catch(() => undefined)
+      const down = { stdin: script, timeout: 120, evenWhenStopped: true }
+      await tidyUp(() => run([...login, who, `/bin/sh -s down ${there}`], down)).catch(() => undefined)
       await rm(dir, { recursive: true, force: true })
     }
     return undefined

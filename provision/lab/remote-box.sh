@@ -13,6 +13,7 @@ case $verb in
       echo "there is a $script on this machine already: it is a box in use" >&2
       exit 1
     fi
+    : >"$dir/script-is-ours"
     kldload -n zfs geom_eli
     cp -p "$dir/root/knox-zfs-receive.sh" "$script"
     chmod 700 "$script"
@@ -23,7 +24,8 @@ case $verb in
     ;;
   down)
     if [ -f "$dir/sshd.pid" ]; then kill "$(cat "$dir/sshd.pid")" || :; fi
-    rm -f "$script"
+    # that of a box in use, for which `up` refused, stays
+    if [ -e "$dir/script-is-ours" ]; then rm -f "$script"; fi
     rm -rf "$dir"
     ;;
 esac
