@@ -46,7 +46,7 @@ export const setup = defineCommand({
     image: {
       type: 'string',
       value: 'FILE',
-      help: 'the image for the card (default: the newest, else it is built)',
+      help: 'the image for the card (default: it is built)',
     },
     card: { type: 'string', value: 'DEVICE', help: 'the card to write it to' },
     'keys-backup': { type: 'string', value: 'FILE', help: 'where the encrypted copy of the keys goes' },

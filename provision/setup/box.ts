@@ -74,19 +74,17 @@ const adopt = async (world: World): Promise<void> => {
   await writeAddress(world, own === undefined ? address : formatAddress(own))
 }
 
-/** The path of an image: one that is there, else it is built. */
+/** The path of an image: the one that is named, else it is built; build-image takes seconds if nothing has changed since it was. */
 const imageForCard = async (world: World): Promise<string> => {
-  const newest = async () => newestImage(await readdir('.'), await configNow(world))
-  const made = await newest()
   const image = await world.owner.ask({
-    question: made === undefined ? 'an image for it? (Enter: build it)' : 'the image for it?',
+    question: 'an image for it? (Enter: build it)',
     flag: 'image',
-    initial: made ?? '',
+    initial: '',
     problem: (text) => (text === '' ? undefined : problemOfFile(text)),
   })
   if (image !== '') return image
   await world.owner.run(['build-image'])
-  const built = await newest()
+  const built = newestImage(await readdir('.'), await configNow(world))
   if (built !== undefined) return built
   throw new KnoxError('failed', 'build-image left no image in this folder')
 }
