@@ -62,7 +62,8 @@ const A_LOOK = 10
 
 /** Each cell's line in the table as soon as its contents were compared: a run that is cut off has seen what it has seen. */
 const save = async (rows: readonly Row[], versions: string): Promise<void> => {
-  if (values.write !== true) return
+  // a pair that could not even be made says nothing of a cell
+  if (values.write !== true || versions === '') return
   const names = cells.map(({ name }) => name)
   const known = rows.filter(
     ({ verdict, looked }) => (typeof verdict === 'string' && verdict !== TOO_LATE) || looked === true,
