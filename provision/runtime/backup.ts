@@ -15,7 +15,7 @@ import {
   type World,
 } from './deletions.ts'
 import { destroyOnBox } from './destroy-on-box.ts'
-import { holdAtHome } from './home-holds.ts'
+import { holdAtHome, holdForSends } from './home-holds.ts'
 import { included, planBackup, unmetGoals, type Plan, type Problem } from './plan.ts'
 import {
   readReceipt,
@@ -127,6 +127,7 @@ const sessionWork = async (
   const sizes = await estimateSends(sends, emit)
   checkRoom(totalSize(sizes), before, accept)
   const remembered = await keepBranches(target.folder, plan.kept)
+  const held = sends.length === 0 ? home : await holdForSends(config, home, sends, emit)
   emit({ type: 'step', title: `sending ${sends.length} streams` })
   const { bytes, seconds } = await sendAll(session, plan, sizes, emit)
   const rate = seconds > 0 ? `, ${formatBytes(bytes / seconds)}/s` : ''
@@ -146,7 +147,8 @@ const sessionWork = async (
   const receipt = receiptOf(config.box.name, home[0]?.guid, thin.after, new Date())
   await writeReceipt(target.folder, receipt)
   if (thin.state !== remembered) await writeDeletionState(target.folder, thin.state)
-  await holdAtHome(config, home, plan.goals, new Set(sends.map(({ range }) => range.dataset)), emit)
+  const sent = new Set(sends.map(({ range }) => range.dataset))
+  if (held !== undefined) await holdAtHome(config, held, plan.goals, sent, emit)
   emit({
     type: 'done',
     title: `proved: ${plan.goals.length} datasets are on the box, and its disk is locked`,

@@ -4,17 +4,86 @@ import { KnoxError, messageOf } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
 import { hold, release } from '../tools/zfs-hold.ts'
-import type { Dataset } from '../tools/zfs.ts'
-import type { Goal } from './plan.ts'
+import type { Dataset, Snapshot } from '../tools/zfs.ts'
+import type { Goal, Send } from './plan.ts'
+
+/** Which of home's snapshots nobody may destroy, since the box needs them to go on from. */
 
 /** The hold of a box on home's snapshots. */
 export const tagOf = (config: Config): string => `knox:${config.box.name}`
 
+interface Kept {
+  /** dataset@snapshot */
+  readonly name: string
+  readonly dataset: string
+  readonly snapshot: Snapshot
+}
+
+const snapshotsOf = (home: readonly Dataset[], datasets: ReadonlySet<string>): readonly Kept[] =>
+  home.flatMap(({ name: dataset, snapshots }) =>
+    datasets.has(dataset)
+      ? snapshots.map((snapshot) => ({ name: `${dataset}@${snapshot.name}`, dataset, snapshot }))
+      : [],
+  )
+
+const namesOf = (some: readonly Kept[]): readonly string[] => some.map(({ name }) => name)
+
+/** Does what is not done yet; false after a warning if zfs does not let this user, since the backup itself is good without. */
+const change = async (changes: readonly Change[], emit: Emit): Promise<boolean> => {
+  const runner = runnerAt(HERE, emit)
+  const act = async (one: Change): Promise<void> => {
+    try {
+      await runner.act(one)
+    } catch (error) {
+      if (!(error instanceof KnoxError) || error.code !== 'busy') throw error
+    }
+  }
+  try {
+    for (const one of changes) await act(one)
+    return true
+  } catch (error) {
+    const [hint] = error instanceof KnoxError ? error.hints : []
+    emit({
+      type: 'warning',
+      text: `what the box goes on from is not held at home: ${messageOf(error)}`,
+      ...(hint === undefined ? {} : { hint }),
+    })
+    return false
+  }
+}
+
 /**
- * After a proof: the newest snapshot that both sides have is held at home, so that nobody breaks the chain by pruning it. First the
- * new holds, then the older ones go: a crash in between leaves one too many, which goes next time. `home` as it was at the begin of
- * the run, `sent` names the datasets of which this run sent something. A user who may not do it is warned, since the backup itself is good. What is held already may be held for another box, so
- * that it gets this box's hold too.
+ * Before anything is sent: the snapshots that the streams begin and end with are held at home. Wherever the run is cut off, the box's
+ * newest snapshot and the target of what has begun to arrive are among them, so that no other program can break the chain. What earlier
+ * runs that were cut off have held of these datasets goes. Returns `home` as it is then, undefined if zfs did not let this user.
+ */
+export const holdForSends = async (
+  config: Config,
+  home: readonly Dataset[],
+  sends: readonly Send[],
+  emit: Emit,
+): Promise<readonly Dataset[] | undefined> => {
+  const tag = tagOf(config)
+  const ends = new Set(
+    sends.flatMap(({ range: { dataset, from, to } }) =>
+      (from === undefined ? [to] : [from, to]).map((name) => `${dataset}@${name}`),
+    ),
+  )
+  const all = snapshotsOf(home, new Set(sends.map(({ range }) => range.dataset)))
+  const older = all.filter(({ name, snapshot }) => snapshot.held && !ends.has(name))
+  if (!(await change([...hold(tag, [...ends]), ...release(tag, namesOf(older))], emit))) return undefined
+  return home.map((dataset) => ({
+    ...dataset,
+    snapshots: dataset.snapshots.map((one) =>
+      ends.has(`${dataset.name}@${one.name}`) ? { ...one, held: true as const } : one,
+    ),
+  }))
+}
+
+/**
+ * After a proof: of each dataset only the newest snapshot that both sides have stays held. First the new holds, then the older ones
+ * go: a crash in between leaves one too many, which goes next time. `home` as it was when the run began to send, `sent` names the
+ * datasets of which it sent something. What is held already may be held for another box, so that it gets this box's hold too.
  */
 export const holdAtHome = async (
   config: Config,
@@ -23,36 +92,16 @@ export const holdAtHome = async (
   sent: ReadonlySet<string>,
   emit: Emit,
 ): Promise<void> => {
-  const runner = runnerAt(HERE, emit)
   const tag = tagOf(config)
   const newest = new Map(goals.map((goal) => [goal.home, goal.newest.guid]))
-  const all = home.flatMap(({ name, snapshots }) =>
-    newest.has(name) ? snapshots.map((snapshot) => ({ name, snapshot })) : [],
-  )
-  const isNewest = ({ name, snapshot }: (typeof all)[number]) => newest.get(name) === snapshot.guid
-  const nameOf = ({ name, snapshot }: (typeof all)[number]) => `${name}@${snapshot.name}`
-  const unheld = all.filter((one) => isNewest(one) && !one.snapshot.held).map(nameOf)
-  const heldBySomeone = all
-    .filter((one) => isNewest(one) && one.snapshot.held && sent.has(one.name))
-    .map(nameOf)
-  const older = all.filter((one) => !isNewest(one) && one.snapshot.held).map(nameOf)
+  const all = snapshotsOf(home, new Set(newest.keys()))
+  const isNewest = ({ dataset, snapshot }: Kept) => newest.get(dataset) === snapshot.guid
+  const unheld = all.filter((one) => isNewest(one) && !one.snapshot.held)
+  const heldBySomeone = all.filter((one) => isNewest(one) && one.snapshot.held && sent.has(one.dataset))
+  const older = all.filter((one) => !isNewest(one) && one.snapshot.held)
   if (unheld.length + heldBySomeone.length === 0) return
-  const act = async (change: Change): Promise<void> => {
-    try {
-      await runner.act(change)
-    } catch (error) {
-      if (!(error instanceof KnoxError) || error.code !== 'busy') throw error
-    }
-  }
-  try {
-    for (const change of [...hold(tag, unheld), ...hold(tag, heldBySomeone), ...release(tag, older)])
-      await act(change)
-  } catch (error) {
-    const [hint] = error instanceof KnoxError ? error.hints : []
-    emit({
-      type: 'warning',
-      text: `the newest snapshots are not held at home: ${messageOf(error)}`,
-      ...(hint === undefined ? {} : { hint }),
-    })
-  }
+  await change(
+    [...hold(tag, namesOf(unheld)), ...hold(tag, namesOf(heldBySomeone)), ...release(tag, namesOf(older))],
+    emit,
+  )
 }

@@ -184,7 +184,10 @@ const homeCells: readonly Cell[] = [
     before: atHomeRun(() => hog('tank', 200_000)),
     words: ['snapback'],
     codes: [0, 1, 16, 18],
-    after: atHomeRun(() => 'zfs destroy -r tank/hog'),
+    after: atHomeRun(
+      () =>
+        'zfs list -H -r -t snapshot -o name tank/hog | xargs -r zfs release knox:knox || :; zfs destroy -r tank/hog',
+    ),
   },
   {
     name: 'a wrong key',

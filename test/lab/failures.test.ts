@@ -232,7 +232,9 @@ describe('a run that fails', () => {
         /the box has room for .*nothing was sent[^]*--accept-full-disk/s,
       )
       ended(await world.knox('backup', '--accept-full-disk'), 18, /the box’s disk is full/)
-      await world.home('zfs destroy -r tank/big')
+      await world.home(
+        'zfs list -H -r -t snapshot -o name tank/big | xargs zfs release knox:knox; zfs destroy -r tank/big',
+      )
     }))
 
   test('home gone back behind the box: exit 5 while others arrive, both newest snapshots are named', async () => {

@@ -49,6 +49,14 @@ describe('a backup', () => {
       assert.ok(!shown.includes(KEY.toString(form).slice(0, 20)))
   })
 
+  test('holds at home what the box goes on from, before the first byte: a run that is cut off leaves it held', async (t) => {
+    const home = await homeBehind(t)
+    await home.box([HELLO, ...UNLOCK, ...listed('bk: a=1'), ...SENT.slice(0, 2), 'take 500', 'exit 255'])
+    await assert.rejects(run(home), knoxError('connection-lost'))
+    const calls = (await home.calls()).map((call) => call.replace(/^(zfs \S+ \S+).* (\S+ \S+)$/, '$1 $2'))
+    assert.deepEqual(calls.slice(-2), ['zfs hold knox:knox wd@a wd@b', 'zfs send -P @a wd@b'])
+  })
+
   test('with nothing to send asks only whether the box lives: no key travels, one connection, one zfs (facts 11.16)', async (t) => {
     const home = await homeBehind(t)
     await remember(home, 'bk: a=1 b=2')

@@ -2,9 +2,12 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
+import type { Config } from '../../../provision/core/config.ts'
 import type { Event } from '../../../provision/core/events.ts'
-import { holdAtHome } from '../../../provision/runtime/home-holds.ts'
+import { holdAtHome, holdForSends } from '../../../provision/runtime/home-holds.ts'
+import { planBackup } from '../../../provision/runtime/plan.ts'
 import { planPrune, prune } from '../../../provision/runtime/prune.ts'
+import { sendsOf } from '../../../provision/runtime/send-streams.ts'
 import { parseConfig } from '../../../provision/system/config-file.ts'
 import { knoxError, withEnv, writeProgram } from '../../support/expect.ts'
 import { ignore } from '../../support/fake-box.ts'
@@ -113,6 +116,38 @@ describe('the hold at home', () => {
         of.includes(one.name) ? { ...one, held: true as const } : one,
       ),
     }))
+
+  const before = async (home: StubHome, config: Config, of: readonly string[], box: string) => {
+    const plan = planBackup(held(of), inventory(box), { home: 'wd', box: 'bk' })
+    const warnings: string[] = []
+    const now = await holdForSends(config, held(of), sendsOf(plan), (event) => {
+      if (event.type === 'warning') warnings.push(event.text)
+    })
+    const calls = (await home.calls()).filter((call) => /^zfs (?:hold|release)/.test(call))
+    return { calls, warnings, now: now?.[0]?.snapshots.filter((one) => one.held).map(({ name }) => name) }
+  }
+
+  test('comes before the streams on what they begin and end with', async (t) => {
+    const { home, config } = await thinHome(t)
+    const { calls, now } = await before(home, config, [], 'bk:')
+    assert.deepEqual(calls, ['zfs hold knox:knox wd@a wd@c'])
+    // so that after the proof all but the newest are let go
+    assert.deepEqual(now, ['a', 'c'])
+  })
+
+  test('of runs that were cut off goes when the box needs it no more, and does not pile up', async (t) => {
+    const { home, config } = await thinHome(t)
+    const { calls } = await before(home, config, ['a', 'b'], 'bk: a=1 b=2')
+    assert.deepEqual(calls, ['zfs hold knox:knox wd@b wd@c', 'zfs release knox:knox wd@a'])
+  })
+
+  test('that zfs does not let this user have stops no backup, and is told', async (t) => {
+    const { home, config } = await thinHome(t)
+    await writeFile(join(home.dir, 'said'), "cannot hold snapshot 'wd@a': permission denied\n")
+    const { now, warnings } = await before(home, config, [], 'bk: a=1')
+    assert.deepEqual([now, warnings.length], [undefined, 1])
+    assert.match(warnings[0] ?? '', /is not held at home: zfs does not let this user/)
+  })
 
   test('is first on the new one, then no longer on the old one', async (t) => {
     const { home, config } = await thinHome(t)
