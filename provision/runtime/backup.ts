@@ -1,5 +1,5 @@
 import type { Config } from '../core/config.ts'
-import { KnoxError } from '../core/errors.ts'
+import { KnoxError, messageOf } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
 import { formatBytes, formatDuration } from '../core/sizes.ts'
 import { withLock } from '../system/lock.ts'
@@ -7,16 +7,9 @@ import { HERE, runnerAt } from '../system/runner.ts'
 import { listInventory, type Dataset } from '../tools/zfs.ts'
 import { checkBox, checkHome, checkRoom, checkRoot, type Consent } from './consent.ts'
 import { readDeletionState, writeDeletionState } from './deletion-state.ts'
-import {
-  planDeletions,
-  vanishedDatasets,
-  vanishedProblems,
-  type DeletionState,
-  type World,
-} from './deletions.ts'
-import { destroyOnBox } from './destroy-on-box.ts'
+import { vanishedDatasets, vanishedProblems } from './deletions.ts'
 import { holdAtHome, holdForSends } from './home-holds.ts'
-import { included, planBackup, unmetGoals, type Plan, type Problem } from './plan.ts'
+import { included, planBackup, unmetGoals, type Plan, type Problem, type Send } from './plan.ts'
 import {
   readReceipt,
   receiptAge,
@@ -27,9 +20,10 @@ import {
 } from './receipt.ts'
 import { findPartials } from './resume.ts'
 import { withRetries } from './retry.ts'
-import type { BoxInventory, Session } from './session.ts'
-import { estimateSends, sendAll, sendsOf, totalSize } from './send-streams.ts'
+import { estimateSends, knownSize, sendAll, sendsOf } from './send-streams.ts'
+import { endOf, failureOfStream, setAside, type Failure } from './set-aside.ts'
 import { connect, prepareBox, type Box, type Connection } from './target.ts'
+import { thinBefore, thinOut, type Forgetting } from './thin-out.ts'
 import { unlock } from './unlock.ts'
 
 export interface BackupOptions {
@@ -68,50 +62,27 @@ export const planFromReceipt = async (config: Config, folder: string, emit: Emit
 
 const poolsOf = (config: Config) => ({ home: config.home.pool, box: config.box.pool })
 
-/** Lets the box forget what home has no longer, within the guard; what the box then lists. */
-const thinOut = async (
-  session: Session,
-  world: World,
-  after: BoxInventory,
-  plan: Plan,
-  config: Config,
-  options: BackupOptions,
-  state: DeletionState,
-  emit: Emit,
-) => {
-  const policy = config.home.deletions
-  if (policy === 'never') return { after, destroyed: 0, problems: [], state }
-  const untouched = new Set(plan.problems.map(({ dataset }) => dataset))
-  const accepted = options.accept.has('deletions')
-  const deletions = planDeletions(world, state, policy, untouched, accepted, new Date())
-  const destroyed = await destroyOnBox(session, deletions.destroy, emit)
-  if (destroyed > 0)
-    emit({ type: 'done', title: `the box has forgotten ${destroyed} snapshots that are gone at home` })
-  return {
-    after: destroyed > 0 ? await session.list() : after,
-    destroyed,
-    problems: deletions.problems,
-    state: deletions.state,
-  }
+/** Old branches are known before they are made: a run that is cut off must not leave one that is taken for a vanished dataset. */
+const keepBranches = async (folder: string, kept: readonly string[]): Promise<void> => {
+  if (kept.length === 0) return
+  const state = await readDeletionState(folder)
+  const branches = Object.fromEntries(kept.map((guid) => [guid, 'kept' as const]))
+  await writeDeletionState(folder, { ...state, datasets: { ...state.datasets, ...branches } })
 }
 
-/** Old branches are known before they are made: a run that is cut off must not leave one that is taken for a vanished dataset. */
-const keepBranches = async (folder: string, kept: readonly string[]): Promise<DeletionState> => {
-  const state = await readDeletionState(folder)
-  if (kept.length === 0) return state
-  const branches = Object.fromEntries(kept.map((guid) => [guid, 'kept' as const]))
-  const known = { ...state, datasets: { ...state.datasets, ...branches } }
-  await writeDeletionState(folder, known)
-  return known
-}
+/** A stream that failed, and whether others were still to come; or what is proved although streams of this run failed before. */
+type Unproved =
+  | { readonly outcome: 'failed'; readonly send: Send; readonly error: unknown; readonly plan: Plan }
+  | { readonly outcome: 'rest'; readonly delivered: number }
 
 const sessionWork = async (
   connection: Connection,
   all: readonly Dataset[],
   config: Config,
   options: BackupOptions,
+  failures: readonly Failure[],
   emit: Emit,
-): Promise<Omit<BackupReport, 'outcome'>> => {
+): Promise<BackupReport | Unproved> => {
   const { session, target } = connection
   const { accept } = options
   const pools = poolsOf(config)
@@ -120,21 +91,32 @@ const sessionWork = async (
   const found = await session.list()
   checkBox(await readReceipt(target.folder), found, accept)
   const { partials, before } = await findPartials(session, found, home, emit)
-  const plan = planBackup(home, before.datasets, pools, partials, accept.has('divergence'))
+  const whole = planBackup(home, before.datasets, pools, partials, accept.has('divergence'))
+  const plan = setAside(whole, failures, pools)
   const sends = sendsOf(plan)
   const root = home.find(({ name }) => name === pools.home)
   if (root !== undefined) checkRoot(root, before, sends.length)
   const sizes = await estimateSends(sends, emit)
-  checkRoom(totalSize(sizes), before, accept)
-  const remembered = await keepBranches(target.folder, plan.kept)
+  const bytesKnown = knownSize(sizes, emit)
+  const forgetting: Forgetting = {
+    world: { home: all, exclude: config.home.exclude, pools },
+    policy: config.home.deletions,
+    accepted: accept.has('deletions'),
+    folder: target.folder,
+  }
+  // zfs only estimates, so that half of the room counts as short
+  const isShort = bytesKnown > before.pool.available / 2
+  const early = await thinBefore(session, forgetting, before, plan, isShort, emit)
+  checkRoom(bytesKnown, early.after, accept)
+  await keepBranches(target.folder, plan.kept)
   const held = sends.length === 0 ? home : await holdForSends(config, home, sends, emit)
   emit({ type: 'step', title: `sending ${sends.length} streams` })
-  const { bytes, seconds } = await sendAll(session, plan, sizes, emit)
+  const { bytes, seconds, failed } = await sendAll(session, plan, sizes, emit)
+  if (failed !== undefined) return { outcome: 'failed', ...failed, plan }
   const rate = seconds > 0 ? `, ${formatBytes(bytes / seconds)}/s` : ''
   emit({ type: 'done', title: `sent ${formatBytes(bytes)} in ${formatDuration(seconds)}${rate}` })
-  const arrived = plan.steps.length === 0 ? before : await session.list()
-  const world = { home: all, exclude: config.home.exclude, box: arrived.datasets, pools }
-  const thin = await thinOut(session, world, arrived, plan, config, options, remembered, emit)
+  const arrived = plan.steps.length === 0 ? early.after : await session.list()
+  const thin = await thinOut(session, forgetting, arrived, plan, emit)
   const unmet = unmetGoals(plan.goals, thin.after.datasets)
   if (unmet.length > 0)
     throw new KnoxError(
@@ -144,9 +126,9 @@ const sessionWork = async (
     )
   emit({ type: 'step', title: 'locking the disk' })
   await session.bye()
+  if (failures.length > 0) return { outcome: 'rest', delivered: plan.goals.length }
   const receipt = receiptOf(config.box.name, home[0]?.guid, thin.after, new Date())
   await writeReceipt(target.folder, receipt)
-  if (thin.state !== remembered) await writeDeletionState(target.folder, thin.state)
   const sent = new Set(sends.map(({ range }) => range.dataset))
   if (held !== undefined) await holdAtHome(config, held, plan.goals, sent, emit)
   emit({
@@ -154,8 +136,9 @@ const sessionWork = async (
     title: `proved: ${plan.goals.length} datasets are on the box, and its disk is locked`,
   })
   const problems = [...plan.problems, ...thin.problems]
-  const { destroyed } = thin
-  return { streams: sends.length, bytes, seconds, delivered: plan.goals.length, destroyed, problems, receipt }
+  const destroyed = early.destroyed + thin.destroyed
+  const delivered = plan.goals.length
+  return { outcome: 'sent', streams: sends.length, bytes, seconds, delivered, destroyed, problems, receipt }
 }
 
 /** True if the last proof says that the box has all of it, and is young enough to be believed. */
@@ -165,13 +148,19 @@ const isProved = (plan: Plan, receipt: Receipt | undefined, box: string): receip
   return age >= 0 && age < PROOF_AGE
 }
 
-/** One try: a connection, and all that is to be done over it. */
+type Attempt =
+  | BackupReport
+  | Extract<Unproved, { outcome: 'rest' }>
+  | { readonly outcome: 'failed'; readonly failure: Failure; readonly isLast: boolean }
+
+/** One try: a connection, and all that is to be done over it, but for the datasets that have failed. */
 const attempt = async (
   config: Config,
   box: Box,
   options: BackupOptions,
+  failures: readonly Failure[],
   emit: Emit,
-): Promise<BackupReport> => {
+): Promise<Attempt> => {
   const all = await readAll(config, emit)
   const home = included(all, config.home.exclude)
   const receipt = await readReceipt(box.folder)
@@ -183,6 +172,7 @@ const attempt = async (
   const connection = await connect(box, emit)
   const { session } = connection
   emit({ type: 'done', title: `the box ${box.name} answers, its disk is ${session.disk}` })
+  let end: BackupReport | Unproved
   try {
     const look = options.prove || options.accept.size > 0
     if (!look && session.disk === 'locked' && isProved(remembered, receipt, box.name)) {
@@ -197,21 +187,52 @@ const attempt = async (
         receipt,
       }
     }
-    return { outcome: 'sent', ...(await sessionWork(connection, all, config, options, emit)) }
+    end = await sessionWork(connection, all, config, options, failures, emit)
   } catch (error) {
     throw await session.abandon(error)
+  }
+  if (end.outcome !== 'failed') return end
+  const error = await session.abandon(end.error)
+  const failure = failureOfStream(end.send, error)
+  if (failure === undefined) throw error
+  const toCome = end.plan.steps.slice(end.plan.steps.indexOf(end.send))
+  const left = setAside({ ...end.plan, steps: toCome }, [failure], pools)
+  return { outcome: 'failed', failure, isLast: sendsOf(left).length === 0 }
+}
+
+/** streams that may fail in a run: each costs another unlocking, and a home or a box that is broken must come to an end */
+const MOST_FAILURES = 20
+
+/** Tries, and after a stream that failed goes on with the other datasets: what cannot be sent must not keep them from the box. */
+const tryAll = async (
+  config: Config,
+  box: Box,
+  options: BackupOptions,
+  emit: Emit,
+): Promise<BackupReport> => {
+  const failures: Failure[] = []
+  for (;;) {
+    const end = await withRetries(config.home.retries, emit, () =>
+      attempt(config, box, options, failures, emit),
+    ).catch((error: unknown) => {
+      throw endOf(failures, error instanceof Error ? error : new Error(String(error)))
+    })
+    if (end.outcome === 'rest') throw endOf(failures, end.delivered)
+    if (end.outcome !== 'failed') return end
+    failures.push(end.failure)
+    if (end.isLast || failures.length >= MOST_FAILURES) throw endOf(failures)
+    emit({ type: 'warning', text: `${messageOf(end.failure.error)}; going on with the other datasets` })
   }
 }
 
 /**
  * Sends what the box lacks, and proves it: success means that the box lists every snapshot that home meant to deliver,
  * and then says that its disk is locked. With nothing to send the box is only asked whether it lives.
- * A connection that breaks is made anew, `home.retries` times.
+ * A connection that breaks is made anew, `home.retries` times. After a stream that fails the other datasets are still sent and looked
+ * at, over a connection of their own; then the run fails as the first stream did, and no receipt is written.
  * Throws a KnoxError that names what failed; the box locks its disk in every case.
  */
 export const backup = async (config: Config, options: BackupOptions, emit: Emit): Promise<BackupReport> => {
   const box = await prepareBox(config)
-  return withLock(box.folder, () =>
-    withRetries(config.home.retries, emit, () => attempt(config, box, options, emit)),
-  )
+  return withLock(box.folder, () => tryAll(config, box, options, emit))
 }

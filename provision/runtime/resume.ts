@@ -33,7 +33,6 @@ export const findPartials = async (
     if (token === undefined) continue
     const point = await runner.read(readToken(token)).catch(() => undefined)
     if (point !== undefined && guids.get(point.snapshot) === point.guid) {
-      emit({ type: 'note', text: `going on with ${point.snapshot}, which was interrupted` })
       partials.set(name, { token, guid: point.guid, bytes: point.bytes })
     } else {
       emit({

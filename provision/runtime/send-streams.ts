@@ -3,6 +3,7 @@ import { HERE, runnerAt } from '../system/runner.ts'
 import { estimateSend, resumeArgv, sendArgv } from '../tools/zfs-send.ts'
 import type { Plan, Send } from './plan.ts'
 import type { Session } from './session.ts'
+import type { StreamProgress } from './stream-progress.ts'
 
 /** The streams of a plan. */
 export const sendsOf = (plan: Plan): readonly Send[] => plan.steps.filter((step) => step.step === 'send')
@@ -30,13 +31,34 @@ export const estimateSends = async (
 export const totalSize = (sizes: readonly (number | undefined)[]): number | undefined =>
   sizes.reduce((sum, size) => (sum === undefined || size === undefined ? undefined : sum + size), 0)
 
-/** Does the steps of a plan in their order, `sizes` as `estimateSends` gives them. Returns what was sent; throws as the session does. */
+/** The bytes of the streams that zfs could estimate; how many it could not is told. */
+export const knownSize = (sizes: readonly (number | undefined)[], emit: Emit): number => {
+  const unknown = sizes.filter((size) => size === undefined).length
+  if (unknown > 0)
+    emit({
+      type: 'note',
+      text: `zfs does not say how much ${unknown} of ${sizes.length} streams are: whether the box has room is seen without them`,
+    })
+  return totalSize(sizes.filter((size) => size !== undefined)) ?? 0
+}
+
+export interface Sent {
+  readonly bytes: number
+  readonly seconds: number
+  /** the stream that did not arrive, after which the session is over */
+  readonly failed?: { readonly send: Send; readonly error: unknown }
+}
+
+/**
+ * Does the steps of a plan in their order, `sizes` as `estimateSends` gives them, up to the first stream that fails. Throws what the
+ * session says of a rename or a place.
+ */
 export const sendAll = async (
   session: Session,
   plan: Plan,
   sizes: readonly (number | undefined)[],
   emit: Emit,
-): Promise<{ bytes: number; seconds: number }> => {
+): Promise<Sent> => {
   const sends = sendsOf(plan)
   const totalOf = totalSize(sizes)
   const started = Date.now()
@@ -48,22 +70,23 @@ export const sendAll = async (
       emit({ type: 'note', text: `renaming ${step.from} to ${step.to} on the box` })
       await session.rename(step.from, step.to)
     } else {
+      const { dataset, to } = step.range
+      if (step.kind === 'resume')
+        emit({ type: 'note', text: `going on with ${dataset}@${to}, which was interrupted` })
       const of = sizes[sends.indexOf(step)]
       let now = 0
       const argv = step.kind === 'resume' ? resumeArgv(step.token) : sendArgv(step.range)
       emit({ type: 'command', argv, where: 'home' })
-      await session.receive(step.kind, step.dataset, argv, (progress) => {
+      const show = (progress: StreamProgress) => {
         now = progress.bytes
-        emit({
-          type: 'progress',
-          dataset: step.range.dataset,
-          bytes: now,
-          of,
-          totalBytes: bytes + now,
-          totalOf,
-          seconds: seconds(),
-        })
-      })
+        const total = { totalBytes: bytes + now, totalOf, seconds: seconds() }
+        emit({ type: 'progress', dataset, bytes: now, of, ...total })
+      }
+      try {
+        await session.receive(step.kind, step.dataset, argv, show)
+      } catch (error) {
+        return { bytes: bytes + now, seconds: seconds(), failed: { send: step, error } }
+      }
       bytes += Math.max(now, of ?? 0)
     }
   }

@@ -16,8 +16,9 @@ echo "zfs $*" >>"$here/calls"
 case "$*" in
   list*) cat "$here/inventory" ;;
   'send -n -P -v -t '*) cat "$here/token" ;;
-  'send -n'*) printf 'full\\tx\\t1000\\nsize\\t1000\\n' ;;
-  send*) if [ -e "$here/send" ]; then exec sh "$here/send"; else head -c 1000 /dev/zero; fi ;;
+  'send -n'*) if grep -qsx "\${*##* }" "$here/unknown"; then echo 'cannot estimate' >&2; exit 1; fi
+    printf 'full\\tx\\t1000\\nsize\\t1000\\n' ;;
+  send*) if [ -e "$here/send" ]; then exec sh "$here/send" "$@"; else head -c 1000 /dev/zero; fi ;;
   diff*) printf 'M\\t/wd/a\\n' ;;
 esac`
 
@@ -35,6 +36,9 @@ if [ "$last" = knox-fifo ]; then
 fi
 file=$here/box
 [ -e "$file-$host" ] && file=$file-$host
+echo >>"$here/sessions"
+again=$file.$(($(wc -l <"$here/sessions")))
+[ -e "$again" ] && file=$again
 IFS='
 '
 set -f
@@ -50,9 +54,14 @@ export interface StubHome {
   readonly path: string
   /** what the box does; with an address what it does there */
   readonly box: (script: readonly string[], address?: string) => Promise<void>
+  /** what it does when it is called for the second time */
+  readonly boxAgain: (script: readonly string[]) => Promise<void>
   readonly zfs: (...lines: readonly string[]) => Promise<void>
-  /** a file that the stand-ins look for: send (a script for zfs send), fifo (an exit code), token (what it stands for) */
-  readonly file: (name: 'send' | 'fifo' | 'token', text: string) => Promise<void>
+  /**
+   * a file that the stand-ins look for: send (a script for zfs send, with its arguments), unknown (what it cannot estimate,
+   * dataset@snapshot), fifo (an exit code), token (what it stands for)
+   */
+  readonly file: (name: 'send' | 'unknown' | 'fifo' | 'token', text: string) => Promise<void>
   /** the programs that were started, in order */
   readonly calls: () => Promise<readonly string[]>
   readonly keySent: () => Promise<Buffer | undefined>
@@ -65,9 +74,12 @@ const linesOf = (datasets: readonly Dataset[]): readonly string[] =>
   ])
 
 /** The lines of a box's list, in the words of fake-box.sh. */
-export const listed = (...lines: readonly string[]): readonly string[] => [
+export const listed = (...lines: readonly string[]): readonly string[] => listedWith(2000, ...lines)
+
+/** The same, of a box that has so many bytes left. */
+export const listedWith = (available: number, ...lines: readonly string[]): readonly string[] => [
   'hear list',
-  'say bk|pool|77|1000|2000',
+  `say bk|pool|77|1000|${available}`,
   ...linesOf(inventory(...lines)).map((line) => `say ${line.replaceAll('\t', '|')}`),
   'say end',
 ]
@@ -91,6 +103,7 @@ export const stubHome = async (t: TestContext, addresses = ['192.0.2.1']): Promi
     path: `${join(dir, 'bin')}:${process.env['PATH'] ?? ''}`,
     box: (script, address) =>
       writeFile(join(dir, address === undefined ? 'box' : `box-${address}`), `${script.join('\n')}\n`),
+    boxAgain: (script) => writeFile(join(dir, 'box.2'), `${script.join('\n')}\n`),
     zfs: (...lines) => writeFile(join(dir, 'inventory'), `${linesOf(inventory(...lines)).join('\n')}\n`),
     file: (name, content) => writeFile(join(dir, name), content),
     calls: async () => (await text('calls')).split('\n').slice(0, -1),
