@@ -64,13 +64,21 @@ export interface ResumePoint {
   readonly bytes: number | undefined
 }
 
+/** words that say for good that nothing can go on from a token: what it is of is gone, or this zfs knows no tokens (FreeBSD 10.2) */
+const NOTHING_TO_GO_ON =
+  /no longer exists|no longer the same|does not exist|token is corrupt|corrupt token|invalid option 't'/
+
+/** stdout and stderr are one, and what fails says so on stderr */
+const JOINED =
+  'said=$("$@" 2>&1); code=$?; [ "$code" -eq 0 ] || exec >&2; printf "%s\n" "$said"; exit "$code"'
+
 /**
- * What a token of the box stands for, read by home's own zfs. Fails where the snapshot is no longer at home, where its
- * dataset has another name now, and where zfs knows no tokens (FreeBSD 10.2).
+ * What a token of the box stands for, read by home's own zfs. Throws `diverged` where zfs says that nothing can go on from it, as when
+ * the snapshot is no longer at home, and something else where it only gave no answer; undefined for an answer that is none.
  */
 export const readToken = (token: string): Read<ResumePoint | undefined> => ({
   effect: 'read',
-  argv: ['sh', '-c', 'exec "$@" 2>&1', 'sh', 'zfs', 'send', '-n', '-P', '-v', '-t', token],
+  argv: ['sh', '-c', JOINED, 'sh', 'zfs', 'send', '-n', '-P', '-v', '-t', token],
   parse: (stdout) => {
     const guid = /^\s*toguid = (0x[0-9a-f]{1,16})$/m.exec(stdout)?.[1]
     const snapshot = /^\s*toname = (.+)$/m.exec(stdout)?.[1]
@@ -82,5 +90,8 @@ export const readToken = (token: string): Read<ResumePoint | undefined> => ({
       bytes: size === undefined ? undefined : Number(size),
     }
   },
-  failures: FAILURES,
+  failures: [
+    { pattern: NOTHING_TO_GO_ON, code: 'diverged', message: 'nothing can go on from this token' },
+    ...FAILURES,
+  ],
 })

@@ -15,7 +15,8 @@ here=$(dirname "$0")/..
 echo "zfs $*" >>"$here/calls"
 case "$*" in
   list*) cat "$here/inventory" ;;
-  'send -n -P -v -t '*) cat "$here/token" ;;
+  'send -n -P -v -t '*) if grep -q '^cannot' "$here/token"; then cat "$here/token" >&2; exit 1; fi
+    cat "$here/token" ;;
   'send -n'*) if grep -qsx "\${*##* }" "$here/unknown"; then echo 'cannot estimate' >&2; exit 1; fi
     printf 'full\\tx\\t1000\\nsize\\t1000\\n' ;;
   send*) if [ -e "$here/send" ]; then exec sh "$here/send" "$@"; else head -c 1000 /dev/zero; fi ;;

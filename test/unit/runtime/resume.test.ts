@@ -34,6 +34,12 @@ describe('an interrupted stream', () => {
     ['of another snapshot than home has', POINT.replace('0x2', '0x3')],
     ['of a dataset that is not backed up', POINT.replace('wd@b', 'secret@b')],
     ['that zfs cannot read', 'cannot resume send: corrupt token\n'],
+    ['whose snapshot is gone', "cannot resume send: 'wd@b' used in the initial send no longer exists\n"],
+    ['whose source is gone', 'cannot resume send: incremental source 0x1 no longer exists\n'],
+    [
+      'whose snapshot is another now',
+      "cannot resume send: 'wd@b' is no longer the same snapshot used in the initial send\n",
+    ],
   ] as const)
     test(`${title} is discarded, and all of it is sent`, async (t) => {
       const home = await homeBehind(t)
@@ -49,6 +55,22 @@ describe('an interrupted stream', () => {
       })
       assert.match(notes.join(), /no longer at home: it is discarded/)
       assert.deepEqual(await callsOf(home, /^zfs send -P/), ['zfs send -P -v -p -I @a wd@b'])
+    })
+
+  for (const [title, token, code, text] of [
+    ['for lack of a right', 'cannot resume send: permission denied\n', 'platform', /does not let this user/],
+    ['in another way', 'cannot resume send: I/O error\n', 'failed', /I\/O error/],
+    ['without a word', '\n', 'failed', /does not say/],
+  ] as const)
+    test(`that cannot be read ${title} fails the run, and is not discarded`, async (t) => {
+      const home = await homeBehind(t)
+      await home.file('token', token)
+      await home.box([HELLO, ...UNLOCK, ...LIST, ...BROKEN, 'drain', 'say locked'])
+      await assert.rejects(run(home), knoxError(code, text))
+      await assert.rejects(
+        run(home),
+        knoxError(code, /arrive in bk could not be read.*nothing was discarded/s),
+      )
     })
 
   test('whose token is no token is not believed', async (t) => {
