@@ -30,14 +30,18 @@ export const keyOf = (path: Buffer): string => createHash('sha256').update(path)
 const join = (folder: Buffer, name: Buffer): Buffer =>
   folder.length === 0 ? name : Buffer.concat([folder, SLASH, name])
 
-/** Every regular file below a folder, links not followed. What cannot be read is left out. */
-async function* walk(top: Buffer, below: Buffer = Buffer.alloc(0)): AsyncGenerator<Buffer> {
+/** Every regular file below a folder, links not followed. A folder that cannot be read is left out and told. */
+async function* walk(top: Buffer, below: Buffer, onUnread: (path: Buffer) => void): AsyncGenerator<Buffer> {
   // node reads names as bytes where it is asked to; its types do not say so
   const options = { encoding: 'buffer' as BufferEncoding }
-  for await (const entry of await opendir(join(top, below), options)) {
-    const path = join(below, entry.name as unknown as Buffer)
-    if (entry.isDirectory()) yield* walk(top, path)
-    else if (entry.isFile()) yield path
+  try {
+    for await (const entry of await opendir(join(top, below), options)) {
+      const path = join(below, entry.name as unknown as Buffer)
+      if (entry.isDirectory()) yield* walk(top, path, onUnread)
+      else if (entry.isFile()) yield path
+    }
+  } catch {
+    onUnread(below)
   }
 }
 
@@ -58,7 +62,8 @@ const fill = (
 
 /**
  * The files after a place in the round (empty: from its begin) that fill a budget in bytes, at least one. Memory grows with the
- * budget, not with the tree. `alive` is called now and then while it walks. Files of more than `largest` bytes are passed over.
+ * budget, not with the tree. `alive` is called now and then while it walks. Files of more than `largest` bytes are passed over;
+ * `onUnread` is told each file or folder (empty: the top) that cannot be looked at.
  */
 export const pickFiles = async (
   folder: string,
@@ -66,18 +71,20 @@ export const pickFiles = async (
   budget: number,
   alive: () => Promise<void> = () => Promise.resolve(),
   largest = Number.POSITIVE_INFINITY,
+  onUnread: (path: Buffer) => void = () => undefined,
 ): Promise<Sample> => {
   const top = Buffer.from(folder)
   let files: SampleFile[] = []
   let wasCut = false
   let seen = 0
-  for await (const path of walk(top)) {
+  for await (const path of walk(top, Buffer.alloc(0), onUnread)) {
     seen += 1
     if (seen % 5000 === 0) await alive()
     const key = keyOf(path)
     if (key <= after) continue
-    const bytes = (await lstat(join(top, path))).size
-    if (bytes > largest) continue
+    const bytes = (await lstat(join(top, path)).catch(() => undefined))?.size
+    if (bytes === undefined) onUnread(path)
+    if (bytes === undefined || bytes > largest) continue
     files.push({ path, key, bytes })
     if (files.length < 2 * MOST_FILES) continue
     const filled = fill(files, budget)
@@ -88,17 +95,22 @@ export const pickFiles = async (
   return { files: picked, isLast: !wasCut && !cut }
 }
 
-/** Those of some files that are there. */
+const isGone = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')
+
+/** Those of some files that are there; one that cannot be looked at may be, and counts as empty. */
 export const findFiles = async (folder: string, paths: readonly Buffer[]): Promise<readonly SampleFile[]> => {
   const found: SampleFile[] = []
   for (const path of paths) {
-    const info = await lstat(join(Buffer.from(folder), path)).catch(() => undefined)
+    const info = await lstat(join(Buffer.from(folder), path)).catch((error: unknown) =>
+      isGone(error) ? undefined : { isFile: () => true, size: 0 },
+    )
     if (info?.isFile() === true) found.push({ path, key: keyOf(path), bytes: info.size })
   }
   return found
 }
 
-/** SHA-256 of a file below a folder, in hex. */
+/** SHA-256 of a file below a folder, in hex. Throws what the file system says if it cannot be read. */
 export const sha256Of = async (folder: string, path: Buffer): Promise<string> => {
   const hash = createHash('sha256')
   await pipeline(createReadStream(join(Buffer.from(folder), path)), hash)

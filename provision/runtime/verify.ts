@@ -24,7 +24,7 @@ export interface VerifyReport {
   readonly different: readonly string[]
   /** datasets whose round was finished in this run */
   readonly covered: readonly string[]
-  /** file systems that could not be read at home, and files that could not be asked for */
+  /** file systems, folders and files that could not be read at home, and files that could not be asked for */
   readonly unread: readonly string[]
 }
 
@@ -61,7 +61,7 @@ const pairsOf = (
     .sort((a, b) => (lastOf(a) < lastOf(b) ? -1 : lastOf(a) > lastOf(b) ? 1 : 0))
 }
 
-/** Asks the box for the same files; those that differ or are not there, and those that are too long to be asked for. */
+/** Asks the box for the same files; those that differ or are not there, and those that cannot be read at home or are too long to be asked for. */
 const compare = async (session: Session, folder: string, files: readonly SampleFile[]) => {
   const different: (SampleFile & { readonly name: string })[] = []
   const skipped: SampleFile[] = []
@@ -72,7 +72,14 @@ const compare = async (session: Session, folder: string, files: readonly SampleF
       skipped.push(file)
       continue
     }
-    const [ours, theirs] = await Promise.all([sha256Of(folder, path), session.hash(wire, bytes)])
+    const [ours, theirs] = await Promise.all([
+      sha256Of(folder, path).catch(() => undefined),
+      session.hash(wire, bytes),
+    ])
+    if (ours === undefined) {
+      skipped.push(file)
+      continue
+    }
     if (ours === theirs) continue
     const why = theirs === 'missing' || theirs === 'unreadable' ? ` (${theirs} there)` : ''
     different.push({ ...file, name: `${printable(path.toString())}${why}` })
@@ -129,8 +136,15 @@ const work = async (
     const known = datasets[dataset.guid]
     const full = `${dataset.name}@${snapshot.name}`
     emit({ type: 'step', title: `comparing files of ${full}` })
+    const shownAs = (path: Buffer) => `${full}: ${printable(path.toString())}`
+    let isWhole = known?.cursor === '' || known?.isWhole !== false
+    const leaveOut = (path: Buffer) => {
+      isWhole = false
+      unread.push(shownAs(path))
+    }
     const compared = await withHomeSnapshot(dataset.name, snapshot.name, emit, async (folder) => {
-      const sample = await pickFiles(folder, known?.cursor ?? '', share, keepAlive(session))
+      const alive = keepAlive(session)
+      const sample = await pickFiles(folder, known?.cursor ?? '', share, alive, undefined, leaveOut)
       const again = (await findFiles(folder, suspects)).filter(
         ({ key }) => !sample.files.some((file) => file.key === key),
       )
@@ -139,19 +153,20 @@ const work = async (
       await session.look(box, snapshot.name)
       const { different: found, skipped } = await compare(session, folder, all)
       different.push(...found.map(({ name }) => `${full}: ${name}`))
-      unread.push(...skipped.map(({ path }) => `${full}: ${printable(path.toString())}`))
+      for (const { path } of skipped) leaveOut(path)
       return { ...sample, all, skipped, found }
     })
     if (compared === undefined) {
       unread.push(dataset.name)
-      left.push(...suspects.map((path) => `${full}: ${printable(path.toString())}`))
+      left.push(...suspects.map(shownAs))
       continue
     }
+    const unsettled = suspects.filter((path) => compared.skipped.some((file) => file.path.equals(path)))
+    left.push(...unsettled.map(shownAs))
     const asked = compared.all.filter((file) => !compared.skipped.includes(file))
     files += asked.length
     bytes += asked.reduce((sum, one) => sum + one.bytes, 0)
     const now = new Date().toISOString()
-    const isWhole = compared.skipped.length === 0 && (known?.cursor === '' || known?.isWhole !== false)
     const isCovered = compared.isLast && isWhole
     if (isCovered) covered.push(dataset.name)
     datasets[dataset.guid] = {
@@ -160,7 +175,9 @@ const work = async (
       last: now,
       covered: isCovered ? now : (known?.covered ?? null),
       isWhole,
-      suspects: compared.found.map(({ path }) => path.toString('base64')),
+      suspects: [...compared.found.map(({ path }) => path), ...unsettled].map((path) =>
+        path.toString('base64'),
+      ),
     }
   }
   emit({ type: 'done', title: `compared ${files} files, ${formatBytes(bytes)}` })

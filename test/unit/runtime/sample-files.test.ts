@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { drillReport } from '../../../provision/runtime/drill.ts'
-import { pickFiles, sha256Of, wirePath } from '../../../provision/runtime/sample-files.ts'
+import { findFiles, pickFiles, sha256Of, wirePath } from '../../../provision/runtime/sample-files.ts'
 import { knoxError, tempFolder } from '../../support/expect.ts'
 
 const tree = async (t: TestContext, count: number): Promise<string> => {
@@ -63,6 +63,30 @@ describe('files that are compared next', () => {
       '990cb8ebd0afb7150da453a213036a92f2c05e091df0d803e62d257ea7796c27',
     )
     assert.deepEqual(await pickFiles(await tempFolder(t), '', 1000), { files: [], isLast: true })
+  })
+
+  test('a folder that cannot be read is told and left out, and a file in it is not taken for gone', async (t) => {
+    const folder = await tree(t, 14)
+    await chmod(folder, 0o755)
+    await chmod(join(folder, 'd1'), 0)
+    const unread: string[] = []
+    const isRoot = process.getuid?.() === 0
+    if (isRoot) process.seteuid?.(65_534)
+    try {
+      const onUnread = (path: Buffer) => unread.push(path.toString())
+      const { files, isLast } = await pickFiles(folder, '', 10_000, undefined, undefined, onUnread)
+      assert.deepEqual([files.length, isLast, unread], [12, true, ['d1']])
+      const asked = ['d1/e1/f1', 'd2/e2/f2', 'd2/none'].map((path) => Buffer.from(path))
+      const found = await findFiles(folder, asked)
+      assert.deepEqual(
+        found.map(({ bytes }) => bytes),
+        [0, 100],
+      )
+      await assert.rejects(sha256Of(folder, Buffer.from('d1/e1/f1')), /EACCES/)
+    } finally {
+      if (isRoot) process.seteuid?.(0)
+      await chmod(join(folder, 'd1'), 0o755)
+    }
   })
 
   test('on the wire every unusual byte is \\0ooo', () => {

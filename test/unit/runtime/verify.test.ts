@@ -115,4 +115,20 @@ describe('verify', { skip }, () => {
     await boxSays(home, [FIRST, sumOf(FIRST)], [SECOND, sumOf(SECOND)])
     await verify(home.config, 100, ignore)
   })
+
+  test('goes on behind what cannot be read at home, says it, and does not call the round whole', async (t) => {
+    const home = await homeWithFiles(t)
+    const files = join(home.dir, 'files')
+    // a folder whose path is longer than any may be, for root too
+    const name = 'x'.repeat(200)
+    const dig = `cd "$last/deep"; n=0; while [ $n -lt 20 ]; do mkdir ${name}; cd ${name} || exit; n=$((n+1)); done; mkdir ${name}`
+    await writeFile(
+      join(home.dir, 'bin', 'mount'),
+      `#!/bin/sh\nfor last; do :; done\ncp -R ${files}/. "$last"; mkdir "$last/deep"; ${dig}\n`,
+    )
+    await boxSays(home, [FIRST, sumOf(FIRST)], [SECOND, sumOf(SECOND)])
+    const { covered, files: compared, unread } = await verify(home.config, 100, ignore)
+    assert.deepEqual([covered, compared, unread.length], [[], 2, 1])
+    assert.match(unread[0] ?? '', /^wd@b: deep\/x+/)
+  })
 })
