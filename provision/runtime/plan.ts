@@ -1,3 +1,4 @@
+import { quoteAll } from '../core/quote.ts'
 import type { Dataset, Snapshot } from '../tools/zfs.ts'
 import { Box, isBelow, newest, parentOf, placeParents, planRenames } from './plan-box.ts'
 import type { Goal, PartialReceive, Plan, Pools, Problem, Send, Step } from './plan-types.ts'
@@ -17,13 +18,20 @@ const named = (snapshot: Snapshot | undefined): string =>
 
 const isRoot = (name: string): boolean => parentOf(name) === ''
 
-/** The pool's own dataset cannot be renamed, so only its owner can take it back. */
-const wayOut = (name: string, common: Snapshot | undefined): string =>
+/** The box holds its anchors, the newest among them: zfs rolls nothing back behind one before it is let go. */
+const rollBack = (name: string, common: Snapshot, newer: readonly Snapshot[]): string => {
+  const held = newer.filter((one) => one.held).map((one) => `${name}@${one.name}`)
+  const release = held.length === 0 ? '' : `${quoteAll(['zfs', 'release', 'knox', ...held])} && `
+  return release + quoteAll(['zfs', 'rollback', '-r', `${name}@${common.name}`])
+}
+
+/** The pool's own dataset cannot be renamed, so only its owner can take it back. `newer` is what the box has after `common`. */
+const wayOut = (name: string, common: Snapshot | undefined, newer: readonly Snapshot[]): string =>
   isRoot(name)
     ? `nothing was rolled back or removed; ${
         common === undefined
           ? 'another disk (knox prepare-disk) can take it'
-          : `as root on the box, its disk unlocked, this would lose what is newer there: zfs rollback -r ${name}@${common.name}`
+          : `as root on the box, its disk unlocked, this would lose what is newer there: ${rollBack(name, common, newer)}`
       }`
     : 'nothing was rolled back or removed; --accept-divergence keeps the box’s copy under another name and sends this one anew'
 
@@ -42,7 +50,12 @@ const diverged = (home: Dataset, box: Dataset, name: string): Problem => {
       : atHome === 0
         ? `${home.name} has gone back behind ${name} on the box (${both}): ${after}, home none`
         : `${home.name} and ${name} on the box have gone different ways (${both}): ${after}, home ${atHome}`
-  return { dataset: home.name, kind: 'diverged', message, hint: wayOut(name, common) }
+  return {
+    dataset: home.name,
+    kind: 'diverged',
+    message,
+    hint: wayOut(name, common, box.snapshots.slice(at + 1)),
+  }
 }
 
 /** The snapshots that some sends of one dataset bring to the box. */

@@ -41,6 +41,15 @@ describe('evidence of what has gone another way', () => {
     assert.match(problems[0]?.hint ?? '', /zfs rollback -r bk@a/)
     assert.deepEqual(steps, [])
   })
+
+  test('that way out lets the anchors go first, behind which zfs rolls nothing back', () => {
+    const box = inventory('bk: a b c').map((dataset) => ({
+      ...dataset,
+      snapshots: dataset.snapshots.map((one) => (one.name === 'b' ? one : { ...one, held: true as const })),
+    }))
+    const { problems } = planBackup(inventory('wd: a'), box, { home: 'wd', box: 'bk' })
+    assert.match(problems[0]?.hint ?? '', /: zfs release knox bk@c && zfs rollback -r bk@a$/)
+  })
 })
 
 describe('an old branch', () => {
