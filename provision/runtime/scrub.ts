@@ -44,11 +44,18 @@ export const readScrubState = async (folder: string): Promise<ScrubState | undef
 const LOOK = 15
 const MARGIN = 120
 
+/** Throws `disk` if the time is over and zpool on the box has not answered: that says nothing of damage. */
 const follow = async (session: Session, seconds: number, emit: Emit): Promise<PoolHealth> => {
   const until = Date.now() + seconds * 1000
   for (let wait = 1; ; wait = Math.min(LOOK, wait * 2)) {
     const health = parsePoolStatus(await session.health())
-    if (health.scrub !== 'running' || Date.now() >= until) return health
+    const isOver = Date.now() >= until
+    const hasAnswered = health.state !== ''
+    if (hasAnswered && (health.scrub !== 'running' || isOver)) return health
+    if (isOver)
+      throw new KnoxError('disk', 'the box’s pool does not answer: zpool status there said nothing in time', [
+        'is its disk very busy, or failing? what the scrub has read counts; knox scrub goes on',
+      ])
     const percent = health.percent === undefined ? '' : `, ${health.percent} % done`
     emit({ type: 'step', title: `scrubbing the box’s disk${percent}` })
     await pause(Math.min(wait, Math.max(1, (until - Date.now()) / 1000)))
@@ -57,7 +64,8 @@ const follow = async (session: Session, seconds: number, emit: Emit): Promise<Po
 
 /**
  * Reads the box's whole disk and compares it with its checksums, for so many seconds at the most; the rest is for the next time. The box
- * locks itself when the time is over, whatever becomes of home. Throws `verification` if something on the disk is damaged.
+ * locks itself when the time is over, whatever becomes of home. Throws `verification` if something on the disk is damaged, `disk` if the
+ * box's pool does not answer.
  */
 export const scrub = async (config: Config, seconds: number, emit: Emit): Promise<ScrubState> => {
   const box = await prepareBox(config)
