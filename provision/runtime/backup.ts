@@ -48,9 +48,12 @@ export interface BackupReport {
 /** seconds after which a run looks at the box again although nothing is to be sent */
 const PROOF_AGE = 7 * 86_400
 
+/** seconds for the list of all snapshots at home: there may be very many, on slow disks */
+const LIST = 3600
+
 /** Reads all that is at home. One zfs process whatever the number of datasets. */
 const readAll = (config: Config, emit: Emit): Promise<readonly Dataset[]> =>
-  runnerAt(HERE, emit).read(listInventory(config.home.pool))
+  runnerAt(HERE, emit, LIST).read(listInventory(config.home.pool))
 
 /** Reads what is at home, without what is excluded. */
 export const readHome = async (config: Config, emit: Emit): Promise<readonly Dataset[]> =>
