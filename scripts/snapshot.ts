@@ -18,7 +18,8 @@ export const snapshotHome = async (knox: Knox): Promise<void> => {
 
 export const snapshot = defineCommand({
   name: 'snapshot',
-  summary: 'take a snapshot of the pool and every dataset below it, named by the time in UTC',
+  summary:
+    'take a snapshot of the pool and every dataset below it but home.exclude, named by the time in UTC',
   run: async (knox) => {
     await snapshotHome(knox)
     return undefined

@@ -132,20 +132,37 @@ export const mountpointOf = (dataset: string): Read<string | undefined> => ({
   failures: FAILURES,
 })
 
+/** The names of all datasets below a pool. */
+export const listNames = (pool: string): Read<readonly string[]> => ({
+  effect: 'read',
+  argv: ['zfs', 'list', '-H', '-r', '-t', 'filesystem,volume', '-o', 'name', pool],
+  parse: (stdout) => stdout.split('\n').filter((line) => line !== ''),
+  failures: FAILURES,
+})
+
+const snapshotFailures = (snapshot: string): readonly StderrRule[] => [
+  { pattern: /dataset already exists/, code: 'busy', message: `a snapshot ${snapshot} exists already` },
+  {
+    pattern: /out of space/,
+    code: 'failed',
+    message: 'the pool at home has no room for a snapshot',
+    hints: ['remove old snapshots or files at home'],
+  },
+  ...FAILURES,
+]
+
 /** `zfs snapshot -r pool@name`: all datasets at one instant. */
 export const snapshotRecursively = (pool: string, snapshot: string): Change => ({
   effect: 'change',
   argv: ['zfs', 'snapshot', '-r', `${pool}@${snapshot}`],
-  failures: [
-    { pattern: /dataset already exists/, code: 'busy', message: `a snapshot ${snapshot} exists already` },
-    {
-      pattern: /out of space/,
-      code: 'failed',
-      message: 'the pool at home has no room for a snapshot',
-      hints: ['remove old snapshots or files at home'],
-    },
-    ...FAILURES,
-  ],
+  failures: snapshotFailures(snapshot),
+})
+
+/** Snapshots of these datasets of one pool, at one instant too: zfs(8) takes them all or none. */
+export const snapshotSome = (datasets: readonly string[], snapshot: string): Change => ({
+  effect: 'change',
+  argv: ['zfs', 'snapshot', ...datasets.map((name) => `${name}@${snapshot}`)],
+  failures: snapshotFailures(snapshot),
 })
 
 export interface FileChange {

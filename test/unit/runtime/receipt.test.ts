@@ -14,6 +14,7 @@ import {
 } from '../../../provision/runtime/receipt.ts'
 import { snapshotName, takeSnapshot } from '../../../provision/runtime/snapshot.ts'
 import { status } from '../../../provision/runtime/status.ts'
+import type { Runner } from '../../../provision/core/command.ts'
 import { KnoxError } from '../../../provision/core/errors.ts'
 import { ignore } from '../../support/fake-box.ts'
 import { knoxError, tempFolder, withEnv, writeProgram } from '../../support/expect.ts'
@@ -174,6 +175,17 @@ describe('a snapshot', () => {
   test('is named by the time in UTC, to the second', async () => {
     assert.equal(snapshotName(new Date('2015-07-24T16:14:10.999Z')), '2015-07-24T16:14:10Z')
     assert.equal(await run([]).take(), '2026-11-23T12:00:00Z')
+  })
+
+  test('leaves out what is excluded and all below it, and takes the others by one command', async () => {
+    const done: (readonly string[])[] = []
+    const runner: Runner = {
+      read: (command) => Promise.resolve(command.parse('wd\nwd/a b\nwd/tmp\nwd/tmp/x\nwd/tmpfiles\n')),
+      act: ({ argv }) => Promise.resolve(void done.push(argv)),
+    }
+    const excluding = { ...config, home: { ...config.home, exclude: ['wd/tmp'] } }
+    const at = await takeSnapshot(excluding, runner, NOW)
+    assert.deepEqual(done, [['zfs', 'snapshot', `wd@${at}`, `wd/a b@${at}`, `wd/tmpfiles@${at}`]])
   })
 
   test('of a name that is taken gets a suffix: two runs in a second, a clock set back', async () => {
