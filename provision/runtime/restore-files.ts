@@ -6,8 +6,19 @@ import type { Emit } from '../core/events.ts'
 import type { Secret } from '../core/secret.ts'
 import { withLock } from '../system/lock.ts'
 import { openChannel } from '../system/process.ts'
-import { HERE, runnerAt } from '../system/runner.ts'
-import { checksums, LOOK, lookAt, lookAway, packArgv, unpackArgv } from '../tools/tar.ts'
+import { HERE, runnerAt, type Place } from '../system/runner.ts'
+import {
+  amountIn,
+  checksums,
+  isThere,
+  LOOK,
+  lookAt,
+  lookAway,
+  packArgv,
+  unpackArgv,
+  type Amount,
+} from '../tools/tar.ts'
+import { SLOWEST_DIGEST } from './session.ts'
 import { lost } from './session-failures.ts'
 import { prepareBox } from './target.ts'
 import { withOpenBox, type OpenBox } from './unlock.ts'
@@ -68,6 +79,51 @@ export const copyFromBox = async (
       ])
 }
 
+/** seconds for a comparison, besides those for each byte and each file or folder that the slowest box reads */
+const COMPARE_SECONDS = 600
+const SECONDS_A_FILE = 0.1
+
+const secondsToRead = ({ bytes, files }: Amount): number =>
+  COMPARE_SECONDS + bytes / SLOWEST_DIGEST + files * SECONDS_A_FILE
+
+/**
+ * Brings what `restoreFiles` does from a box that is open into an empty folder.
+ * Throws `config` if there is no such dataset, snapshot or path, `verification` if a file differs, and what `copyFromBox` throws.
+ */
+export const bringFiles = async (
+  open: OpenBox,
+  { source, path, snapshot: wanted }: FilesOptions,
+  folder: string,
+  emit: Emit,
+): Promise<FilesReport> => {
+  const dataset = open.inventory.datasets.find(({ name }) => name === source)
+  const snapshot =
+    wanted === undefined ? dataset?.snapshots.at(-1) : dataset?.snapshots.find(({ name }) => name === wanted)
+  if (snapshot === undefined)
+    throw new KnoxError('config', `the box has no ${source}@${wanted ?? ''}`, [
+      'knox restore --list shows what it has',
+    ])
+  await open.runner.act(lookAt(`${source}@${snapshot.name}`))
+  try {
+    if (!(await open.runner.read(isThere(LOOK, path))))
+      throw new KnoxError('config', `there is no ${path} in ${source}@${snapshot.name}`, [
+        'the path begins at the top of the dataset, without a slash',
+      ])
+    await copyFromBox(open, path, folder, emit)
+    emit({ type: 'step', title: 'comparing the files with the box' })
+    const seconds = secondsToRead(await runnerAt(HERE, emit).read(amountIn(folder)))
+    const sumsAt = (place: Place, top: string) => runnerAt(place, emit, seconds).read(checksums(top, path))
+    const [theirs, ours] = await Promise.all([sumsAt(open.place, LOOK), sumsAt(HERE, folder)])
+    if (theirs.join('\n') !== ours.join('\n'))
+      throw new KnoxError('verification', `the files in ${folder} are not those of the box`, [
+        'remove the folder and run it again',
+      ])
+    return { snapshot: snapshot.name, files: theirs.length, target: join(folder, path) }
+  } finally {
+    await open.runner.act(lookAway()).catch(() => undefined)
+  }
+}
+
 /**
  * Brings a file or a folder of one snapshot to home, and compares every file with the box by its checksum.
  * Throws `config` if there is no such dataset, snapshot or path, `refused` if the target is not empty, `verification` if a file differs.
@@ -78,39 +134,10 @@ export const restoreFiles = async (
   passphrase: Secret,
   emit: Emit,
 ): Promise<FilesReport> => {
-  const { source, path } = options
-  checkPath(path)
+  checkPath(options.path)
   const folder = await emptyFolder(options.target)
   const box = await prepareBox(config)
   return withLock(box.folder, () =>
-    withOpenBox(box, passphrase, emit, async (open) => {
-      const dataset = open.inventory.datasets.find(({ name }) => name === source)
-      const snapshot =
-        options.snapshot === undefined
-          ? dataset?.snapshots.at(-1)
-          : dataset?.snapshots.find(({ name }) => name === options.snapshot)
-      if (snapshot === undefined)
-        throw new KnoxError('config', `the box has no ${source}@${options.snapshot ?? ''}`, [
-          'knox restore --list shows what it has',
-        ])
-      await open.runner.act(lookAt(`${source}@${snapshot.name}`))
-      try {
-        const wanted = await open.runner.read(checksums(LOOK, path))
-        if (wanted === undefined)
-          throw new KnoxError('config', `there is no ${path} in ${source}@${snapshot.name}`, [
-            'the path begins at the top of the dataset, without a slash',
-          ])
-        await copyFromBox(open, path, folder, emit)
-        const found = await runnerAt(HERE, emit).read(checksums(folder, path))
-        if (found !== wanted)
-          throw new KnoxError('verification', `the files in ${folder} are not those of the box`, [
-            'remove the folder and run it again',
-          ])
-        const files = wanted.split('\n').length - 1
-        return { snapshot: snapshot.name, files, target: join(folder, path) }
-      } finally {
-        await open.runner.act(lookAway()).catch(() => undefined)
-      }
-    }),
+    withOpenBox(box, passphrase, emit, (open) => bringFiles(open, options, folder, emit)),
   )
 }

@@ -88,7 +88,7 @@ export type Limits = typeof LIMITS
 const MOST_LINES = 5_000_000
 
 /** bytes a second that the slowest box is expected to read and digest */
-const SLOWEST_DIGEST = 500_000
+export const SLOWEST_DIGEST = 500_000
 
 const withHint = (error: KnoxError, hint: string): KnoxError =>
   new KnoxError(error.code, error.message, [...error.hints, hint], { cause: error.cause })

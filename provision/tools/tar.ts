@@ -26,13 +26,43 @@ export const packArgv = (path: string): readonly string[] => ['tar', '-cf', '-',
 /** The argv that unpacks it from stdin, with modes and times. */
 export const unpackArgv = (folder: string): readonly string[] => ['tar', '-xpf', '-', '-C', folder]
 
-/** One line of cksum(1) a regular file, sorted; undefined if there is no such path. */
-export const checksums = (folder: string, path: string): Read<string | undefined> => ({
+/** True if there is such a path, be it a link to nowhere. */
+export const isThere = (folder: string, path: string): Read<boolean> => ({
+  effect: 'read',
+  argv: [
+    ...['/bin/sh', '-c', 'cd "$1" || exit; { [ -e "$2" ] || [ -L "$2" ]; } && echo yes || echo no'],
+    ...['sh', folder, below(path)],
+  ],
+  parse: (stdout) => stdout === 'yes\n',
+})
+
+/** One line of cksum(1) a regular file, sorted. */
+export const checksums = (folder: string, path: string): Read<readonly string[]> => ({
+  effect: 'read',
+  argv: [
+    ...['/bin/sh', '-c', 'cd "$1" && find "$2" -type f -exec cksum {} +'],
+    ...['sh', folder, below(path)],
+  ],
+  parse: (stdout) => stdout.split('\n').slice(0, -1).sort(),
+})
+
+/** How much there is below a folder. */
+export interface Amount {
+  readonly bytes: number
+  /** folders, links and all else are counted as well */
+  readonly files: number
+}
+
+/** What a folder holds by the sizes of its files, holes included. ls -n: a name of a group can be two words. */
+export const amountIn = (folder: string): Read<Amount> => ({
   effect: 'read',
   argv: [
     ...['/bin/sh', '-c'],
-    'cd "$1" && { [ -e "$2" ] || [ -L "$2" ] || { echo none; exit 0; }; } && find "$2" -type f -exec cksum {} + | sort',
-    ...['sh', folder, below(path)],
+    `find "$1" -exec ls -dn {} + | awk '{ bytes += $5 } END { printf "%.0f %d\\n", bytes, NR }'`,
+    ...['sh', folder],
   ],
-  parse: (stdout) => (stdout === 'none\n' ? undefined : stdout),
+  parse: (stdout) => {
+    const [bytes = 0, files = 0] = stdout.split(' ').map(Number)
+    return { bytes, files }
+  },
 })
