@@ -3,9 +3,10 @@ import { join, resolve } from 'node:path'
 import type { Config } from '../core/config.ts'
 import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
+import { printable } from '../core/names.ts'
 import type { Secret } from '../core/secret.ts'
 import { withLock } from '../system/lock.ts'
-import { openChannel } from '../system/process.ts'
+import type { Result } from '../system/process.ts'
 import { HERE, runnerAt, type Place } from '../system/runner.ts'
 import {
   amountIn,
@@ -18,8 +19,9 @@ import {
   unpackArgv,
   type Amount,
 } from '../tools/tar.ts'
-import { SLOWEST_DIGEST } from './session.ts'
-import { lost } from './session-failures.ts'
+import { pour, receiverFailure } from './pour.ts'
+import { withRetries } from './retry.ts'
+import { LIMITS, SLOWEST_DIGEST } from './session.ts'
 import { prepareBox } from './target.ts'
 import { withOpenBox, type OpenBox } from './unlock.ts'
 
@@ -55,28 +57,59 @@ const emptyFolder = async (target: string): Promise<string> => {
   return folder
 }
 
-/** Brings a file or folder of the mounted snapshot into a folder at home. Throws `connection-lost`, or `failed` if not all came. */
+/** What grows, looked at every so many seconds. */
+const trackGrowth = (look: () => Promise<Amount>, every: number) => {
+  let seen = ''
+  let changed = performance.now()
+  let isLooking = false
+  const timer = setInterval(() => {
+    if (isLooking) return
+    isLooking = true
+    // where it cannot be told, nothing is given up
+    const now = look().then(JSON.stringify, () => undefined)
+    void now.then((text) => {
+      isLooking = false
+      if (text !== seen) changed = performance.now()
+      seen = text ?? ''
+    })
+  }, every * 1000)
+  return {
+    idleSeconds: () => (performance.now() - changed) / 1000,
+    end: () => clearInterval(timer),
+  }
+}
+
+/**
+ * Brings a file or folder of the mounted snapshot into a folder at home. Throws `connection-lost`, also if nothing came for `stalled`
+ * seconds, `no-space` if there is no room at home, or `failed` if not all came.
+ */
 export const copyFromBox = async (
   { place }: OpenBox,
   path: string,
   folder: string,
   emit: Emit,
+  stalled = LIMITS.stalled,
 ): Promise<void> => {
-  const receiver = openChannel(unpackArgv(folder))
   const argv = packArgv(path)
   emit({ type: 'command', argv, where: place.name })
-  const sent = await receiver.feed(place.wrap(argv), () => undefined).ended
-  receiver.end()
-  const received = await receiver.ended
-  if (sent.exitCode === 255) throw lost('while it sent the files')
-  for (const [end, what] of [
-    [sent, 'the box could not read them'],
-    [received, 'they could not be written at home'],
-  ] as const)
-    if (end.exitCode !== 0 && end.signal !== 'SIGPIPE')
-      throw new KnoxError('failed', `the files did not all come: ${what}`, [
-        end.stderr.trim().split('\n').at(-1) ?? '',
-      ])
+  const growth = trackGrowth(() => runnerAt(HERE, emit).read(amountIn(folder)), stalled / 4)
+  const { sent, received, isRefused } = await pour(place.wrap(argv), unpackArgv(folder), {
+    onStderr: () => undefined,
+    idleSeconds: growth.idleSeconds,
+    stalled,
+    what: 'while it sent the files',
+    hint: `${folder} holds a part; remove it and run it again`,
+  }).finally(growth.end)
+  const said = ({ stderr }: Result) => [printable(stderr.trim().split('\n').at(-1) ?? '')]
+  if (sent.exitCode !== 0 && !isRefused && sent.signal !== 'SIGPIPE')
+    throw new KnoxError('failed', 'the files did not all come: the box could not read them', said(sent))
+  if (received.exitCode !== 0)
+    throw receiverFailure(
+      received,
+      'failed',
+      'the files did not all come: they could not be written at home',
+      said(received),
+    )
 }
 
 /** seconds for a comparison, besides those for each byte and each file or folder that the slowest box reads */
@@ -127,6 +160,7 @@ export const bringFiles = async (
 /**
  * Brings a file or a folder of one snapshot to home, and compares every file with the box by its checksum.
  * Throws `config` if there is no such dataset, snapshot or path, `refused` if the target is not empty, `verification` if a file differs.
+ * A connection that breaks is made anew, `home.retries` times; then all of it comes again.
  */
 export const restoreFiles = async (
   config: Config,
@@ -138,6 +172,8 @@ export const restoreFiles = async (
   const folder = await emptyFolder(options.target)
   const box = await prepareBox(config)
   return withLock(box.folder, () =>
-    withOpenBox(box, passphrase, emit, (open) => bringFiles(open, options, folder, emit)),
+    withRetries(config.home.retries, emit, () =>
+      withOpenBox(box, passphrase, emit, (open) => bringFiles(open, options, folder, emit)),
+    ),
   )
 }

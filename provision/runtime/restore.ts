@@ -3,22 +3,19 @@ import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
 import type { Secret } from '../core/secret.ts'
 import { withLock } from '../system/lock.ts'
-import { openChannel } from '../system/process.ts'
-import { HERE, failureOf, runnerAt } from '../system/runner.ts'
-import { SSH_FAILURES } from '../tools/ssh.ts'
+import { HERE, runnerAt } from '../system/runner.ts'
 import {
   createDataset,
   discardPartial,
   listTokens,
   receivedProperty,
-  receiveArgv,
   setProperty,
 } from '../tools/zfs-receive.ts'
-import { readToken, resumeArgv, sendArgv } from '../tools/zfs-send.ts'
+import { readToken } from '../tools/zfs-send.ts'
 import { listInventory, type Dataset } from '../tools/zfs.ts'
 import { planBackup, unmetGoals, type PartialReceive, type Plan, type Send } from './plan.ts'
-import { lost, sendFailure } from './session-failures.ts'
-import { trackProgress } from './stream-progress.ts'
+import { withRetries } from './retry.ts'
+import { takeStream } from './take-stream.ts'
 import { prepareBox } from './target.ts'
 import { withOpenBox, type OpenBox } from './unlock.ts'
 
@@ -110,45 +107,6 @@ const checkPlan = (plan: Plan, there: readonly Dataset[], options: RestoreOption
     ])
 }
 
-/** One stream from the box into a dataset at home, joined by the kernel. Returns the bytes that zfs send counted. */
-const take = async (
-  { place }: OpenBox,
-  send: Send,
-  resumable: boolean,
-  overwrite: boolean,
-  emit: Emit,
-): Promise<number> => {
-  let bytes = 0
-  const started = Date.now()
-  const argv = send.kind === 'resume' ? resumeArgv(send.token) : sendArgv(send.range)
-  const receiver = openChannel(
-    receiveArgv(send.dataset, { resumable, overwrite: overwrite && send.kind === 'full' }),
-  )
-  emit({ type: 'command', argv, where: place.name })
-  emit({ type: 'command', argv: receiver.argv, where: 'home' })
-  const progress = trackProgress((now) => {
-    bytes = now.bytes
-    const seconds = (Date.now() - started) / 1000
-    const of = send.kind === 'resume' ? send.bytes : undefined
-    emit({ type: 'progress', dataset: send.dataset, bytes, of, totalBytes: bytes, totalOf: of, seconds })
-  })
-  const sent = await receiver.feed(place.wrap(argv), progress.read).ended
-  receiver.end()
-  const received = await receiver.ended
-  if (sent.exitCode === 0 && received.exitCode === 0) return bytes
-  if (sent.exitCode === 255) throw lost(`while it sent ${send.range.dataset}`)
-  if (received.exitCode === 0 || sent.signal !== 'SIGPIPE') {
-    if (sent.exitCode !== 0) throw sendFailure(sent, send.range.dataset)
-  }
-  const why = failureOf(received, SSH_FAILURES)
-  const full = /out of space|No space left|quota exceeded/.test(received.stderr)
-  throw new KnoxError(
-    full ? 'no-space' : 'receive-failed',
-    `zfs receive failed at home for ${send.dataset}`,
-    [...why.hints, 'what arrived before is kept; run it again, it goes on from there'],
-  )
-}
-
 /** The box keeps its copies unmounted and read-only by settings of its own; home's come back. */
 const ownSettings = async (
   { runner }: OpenBox,
@@ -167,9 +125,66 @@ const ownSettings = async (
     }
 }
 
+const lookAtHome = async (target: string, emit: Emit): Promise<readonly Dataset[]> =>
+  targetSide(await runnerAt(HERE, emit).read(listInventory(poolOf(target))), target)
+
+/** Does what `restoreDatasets` does with a box that is open. Throws what it throws, and what `takeStream` throws. */
+export const bringDatasets = async (
+  open: OpenBox,
+  options: RestoreOptions,
+  emit: Emit,
+): Promise<RestoreReport> => {
+  const { source, target, overwrite } = options
+  const home = runnerAt(HERE, emit)
+  const wanted = open.inventory.datasets.filter(({ name }) => isBelow(name, source))
+  if (!wanted.some(({ name }) => name === source))
+    throw new KnoxError('config', `the box has no dataset ${source}`, [
+      'knox restore --list shows what it has',
+    ])
+  const { resumable, partials, stale } = await findPartials(open, options, emit)
+  const planFor = (found: readonly Dataset[]) => {
+    const made = planBackup(wanted, found, { home: source, box: target }, partials)
+    checkPlan(made, found, options)
+    return made
+  }
+  // a first stream that broke off is all that such a dataset is; nothing is discarded if the rest is refused
+  const isOnlyStale = ({ name, snapshots }: Dataset) => snapshots.length === 0 && stale.includes(name)
+  planFor((await lookAtHome(target, emit)).filter((dataset) => !isOnlyStale(dataset)))
+  for (const name of stale) {
+    emit({
+      type: 'note',
+      text: `what had begun to arrive in ${name} is no longer on the box: it is discarded`,
+    })
+    await home.act(discardPartial(name))
+  }
+  const plan = planFor(await lookAtHome(target, emit))
+  let bytes = 0
+  for (const step of plan.steps) {
+    if (step.step === 'place') await home.act(createDataset(step.dataset))
+    else if (step.step === 'send')
+      bytes += await takeStream(
+        open.place,
+        step,
+        { resumable, overwrite: overwrite && step.kind === 'full' },
+        emit,
+      )
+  }
+  const unmet = unmetGoals(plan.goals, await lookAtHome(target, emit))
+  if (unmet.length > 0)
+    throw new KnoxError(
+      'verification',
+      `what was restored is not all at home: ${unmet.map(({ dataset }) => dataset).join(', ')}`,
+      ['run it again'],
+    )
+  await ownSettings(open, options, new Set(plan.goals.map(({ dataset }) => dataset)), emit)
+  const snapshots = plan.goals.reduce((sum, { guids }) => sum + guids.length, 0)
+  return { target, datasets: plan.goals.length, snapshots, bytes }
+}
+
 /**
  * Brings a dataset of the box and all below it to home, every snapshot, and looks that all of it is there. A restore that was
- * interrupted goes on. It adds, and touches nothing that is at home, unless `overwrite` is said.
+ * interrupted goes on, and a connection that breaks is made anew, `home.retries` times. It adds, and touches nothing that is at home,
+ * unless `overwrite` is said.
  * Throws `refused` if the target holds something else, `config` if there is no such dataset or pool.
  */
 export const restoreDatasets = async (
@@ -178,50 +193,11 @@ export const restoreDatasets = async (
   passphrase: Secret,
   emit: Emit,
 ): Promise<RestoreReport> => {
-  const { source, target, overwrite } = options
   const box = await prepareBox(config)
-  const home = runnerAt(HERE, emit)
-  const look = async () => targetSide(await home.read(listInventory(poolOf(target))), target)
-  await look()
+  await lookAtHome(options.target, emit)
   return withLock(box.folder, () =>
-    withOpenBox(box, passphrase, emit, async (open) => {
-      const wanted = open.inventory.datasets.filter(({ name }) => isBelow(name, source))
-      if (!wanted.some(({ name }) => name === source))
-        throw new KnoxError('config', `the box has no dataset ${source}`, [
-          'knox restore --list shows what it has',
-        ])
-      const { resumable, partials, stale } = await findPartials(open, options, emit)
-      const planFor = (found: readonly Dataset[]) => {
-        const made = planBackup(wanted, found, { home: source, box: target }, partials)
-        checkPlan(made, found, options)
-        return made
-      }
-      // a first stream that broke off is all that such a dataset is; nothing is discarded if the rest is refused
-      const isOnlyStale = ({ name, snapshots }: Dataset) => snapshots.length === 0 && stale.includes(name)
-      planFor((await look()).filter((dataset) => !isOnlyStale(dataset)))
-      for (const name of stale) {
-        emit({
-          type: 'note',
-          text: `what had begun to arrive in ${name} is no longer on the box: it is discarded`,
-        })
-        await home.act(discardPartial(name))
-      }
-      const plan = planFor(await look())
-      let bytes = 0
-      for (const step of plan.steps) {
-        if (step.step === 'place') await home.act(createDataset(step.dataset))
-        else if (step.step === 'send') bytes += await take(open, step, resumable, overwrite, emit)
-      }
-      const unmet = unmetGoals(plan.goals, await look())
-      if (unmet.length > 0)
-        throw new KnoxError(
-          'verification',
-          `what was restored is not all at home: ${unmet.map(({ dataset }) => dataset).join(', ')}`,
-          ['run it again'],
-        )
-      await ownSettings(open, options, new Set(plan.goals.map(({ dataset }) => dataset)), emit)
-      const snapshots = plan.goals.reduce((sum, { guids }) => sum + guids.length, 0)
-      return { target, datasets: plan.goals.length, snapshots, bytes }
-    }),
+    withRetries(config.home.retries, emit, () =>
+      withOpenBox(box, passphrase, emit, (open) => bringDatasets(open, options, emit)),
+    ),
   )
 }

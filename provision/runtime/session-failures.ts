@@ -68,14 +68,16 @@ export const failureOfLine = (line: string): KnoxError | undefined => {
   return new KnoxError(known.code, `${known.message}${evidence}`, known.hint === '' ? [] : [known.hint])
 }
 
-export const lost = (what: string): KnoxError =>
+const AGAIN = 'run it again, it goes on from what arrived'
+
+export const lost = (what: string, hint = AGAIN): KnoxError =>
   new KnoxError('connection-lost', `the connection to the box broke ${what}`, [
-    'the box locks its disk by itself; run it again, it goes on from what arrived',
+    `the box locks its disk by itself; ${hint}`,
   ])
 
-export const silent = (seconds: number, what: string): KnoxError =>
+export const silent = (seconds: number, what: string, hint = AGAIN): KnoxError =>
   new KnoxError('connection-lost', `the box did not answer for ${seconds} s ${what}`, [
-    'the box locks its disk by itself; run it again, it goes on from what arrived',
+    `the box locks its disk by itself; ${hint}`,
   ])
 
 export const isLost = (error: unknown): error is KnoxError =>
@@ -123,13 +125,14 @@ export const noHello = (end: Result, cause: KnoxError): KnoxError => {
 const isPipeEnd = (sent: Result): boolean =>
   sent.signal === 'SIGPIPE' || /Broken pipe|EPIPE|Connection reset|ECONNRESET/i.test(sent.stderr)
 
-export const sendFailure = (sent: Result, dataset: string): KnoxError => {
+/** Why zfs send ended; `where` it ran. */
+export const sendFailure = (sent: Result, dataset: string, where = 'at home'): KnoxError => {
   const reason = sent.stderr
     .split('\n')
     .filter((line) => line !== '' && !line.includes('\t'))
     .join(' / ')
   const how = sent.signal ?? `exit ${String(sent.exitCode)}`
-  return new KnoxError('send-failed', `zfs send failed at home for ${dataset} (${how})`, [
+  return new KnoxError('send-failed', `zfs send failed ${where} for ${dataset} (${how})`, [
     ...(reason === '' ? [] : [`it said: ${printable(reason).slice(0, 400)}`]),
     'what arrived before is kept; the next run goes on from there',
   ])
