@@ -16,7 +16,7 @@ import {
   lookAt,
   lookAway,
   packArgv,
-  unpackArgv,
+  unpackByNumber,
   type Amount,
 } from '../tools/tar.ts'
 import { pour, receiverFailure } from './pour.ts'
@@ -93,7 +93,7 @@ export const copyFromBox = async (
   const argv = packArgv(path)
   emit({ type: 'command', argv, where: place.name })
   const growth = trackGrowth(() => runnerAt(HERE, emit).read(amountIn(folder)), stalled / 4)
-  const { sent, received, isRefused } = await pour(place.wrap(argv), unpackArgv(folder), {
+  const { sent, received, isRefused } = await pour(place.wrap(argv), unpackByNumber(folder), {
     onStderr: () => undefined,
     idleSeconds: growth.idleSeconds,
     stalled,

@@ -26,6 +26,12 @@ export const packArgv = (path: string): readonly string[] => ['tar', '-cf', '-',
 /** The argv that unpacks it from stdin, with modes and times. */
 export const unpackArgv = (folder: string): readonly string[] => ['tar', '-xpf', '-', '-C', folder]
 
+/** The same for files of the box: owners by their numbers, since a name of the box can mean another user here. GNU tar and bsdtar know it. */
+export const unpackByNumber = (folder: string): readonly string[] => [
+  ...unpackArgv(folder),
+  '--numeric-owner',
+]
+
 /** True if there is such a path, be it a link to nowhere. */
 export const isThere = (folder: string, path: string): Read<boolean> => ({
   effect: 'read',

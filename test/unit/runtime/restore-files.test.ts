@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
-import { bringFiles } from '../../../provision/runtime/restore-files.ts'
+import { bringFiles, copyFromBox } from '../../../provision/runtime/restore-files.ts'
 import { knoxError } from '../../support/expect.ts'
 import { ignore } from '../../support/fake-box.ts'
 import { openFolder } from '../../support/open-box.ts'
@@ -45,6 +45,51 @@ describe('files of a snapshot', () => {
     const { bring, program } = await boxWithFiles(t, 3)
     await program('cksum', 'sleep 3.5; exec /usr/bin/cksum "$@"')
     assert.equal((await bring('2015')).files, 2)
+  })
+
+  test('keep their owner by its number: the name means another user at home', async (t) => {
+    const { bring, program, files, folder } = await boxWithFiles(t)
+    const owner = '--owner=daemon:4321 --group=daemon:4322'
+    await program('tar', `case $1 in -cf) exec /usr/bin/tar ${owner} "$@" ;; esac; exec /usr/bin/tar "$@"`)
+    await bring('2015')
+    const { uid, gid } = await stat(join(folder, '2015', 'cat'))
+    const mine = await stat(join(files, '2015', 'cat'))
+    // only root can give files away
+    const wanted = process.getuid?.() === 0 ? [4321, 4322] : [mine.uid, mine.gid]
+    assert.deepEqual([uid, gid], wanted)
+  })
+
+  test('for which there is no room at home are no-space, and no broken connection', async (t) => {
+    const { bring, program } = await boxWithFiles(t)
+    const full =
+      'head -c 1000 >/dev/null; echo "tar: ./2015/cat: Cannot write: No space left on device" >&2; exit 2'
+    await program('tar', `case $1 in -cf) trap "" PIPE; cat /dev/zero 2>/dev/null; exit 255 ;; esac; ${full}`)
+    await assert.rejects(
+      bring('2015'),
+      knoxError('no-space', /could not be written at home[^]*No space left/),
+    )
+  })
+
+  test('that the box cannot read are failed, and a broken connection is told as one', async (t) => {
+    const { bring, program, folder } = await boxWithFiles(t)
+    await program(
+      'tar',
+      'case $1 in -cf) echo "tar: ./2015/cat: Input/output error" >&2; exit 1 ;; esac; cat',
+    )
+    await assert.rejects(bring('2015'), knoxError('failed', /could not read them[^]*Input\/output error/))
+    await program('tar', 'case $1 in -cf) exit 255 ;; esac; cat')
+    await assert.rejects(bring('2015'), knoxError('connection-lost', new RegExp(`${folder} holds a part`)))
+  })
+
+  test('that do not come are given up, but not while one of them grows', async (t) => {
+    const { open, program, folder } = await boxWithFiles(t)
+    const copy = (stalled: number) => copyFromBox(open, '2015', folder, ignore, stalled)
+    const unpack = `cat >/dev/null`
+    await program('tar', `case $1 in -cf) exec sleep 50 ;; esac; ${unpack}`)
+    await assert.rejects(copy(1), knoxError('connection-lost', /did not answer for 1 s/))
+    const grow = `for n in 1 2 3 4 5 6 7 8 9 10 11 12; do echo $n >>${folder}/cat; sleep 0.5; done`
+    await program('tar', `case $1 in -cf) sleep 5.5; exit 0 ;; esac; ${grow}; ${unpack}`)
+    await copy(4)
   })
 
   test('that are not the same as on the box are no success', async (t) => {
