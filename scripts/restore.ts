@@ -33,7 +33,7 @@ const wordsOf = (knox: Knox): { readonly name: string; readonly to: string } => 
   return { name, to }
 }
 
-/** Exit: 0 restored and compared, 2 usage, 3 no such dataset, 4 something else is there, 12 wrong passphrase, 14 not the same. */
+/** Exit: 0 restored and compared, 2 usage, 3 no such dataset, 4 something else is there, 5 a setting not brought back, 12 wrong passphrase, 14 not the same. */
 export const restore = defineCommand({
   name: 'restore',
   summary: 'bring a file, a dataset or the whole pool back from the box, and compare',

@@ -4,15 +4,10 @@ import type { Emit } from '../core/events.ts'
 import type { Secret } from '../core/secret.ts'
 import { withLock } from '../system/lock.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
-import {
-  createDataset,
-  discardPartial,
-  listTokens,
-  receivedProperty,
-  setProperty,
-} from '../tools/zfs-receive.ts'
+import { createDataset, discardPartial, listTokens } from '../tools/zfs-receive.ts'
 import { readToken } from '../tools/zfs-send.ts'
 import { listInventory, type Dataset } from '../tools/zfs.ts'
+import { bringSettings } from './own-settings.ts'
 import { planBackup, unmetGoals, type PartialReceive, type Plan, type Send } from './plan.ts'
 import { withRetries } from './retry.ts'
 import { takeStream } from './take-stream.ts'
@@ -107,24 +102,6 @@ const checkPlan = (plan: Plan, there: readonly Dataset[], options: RestoreOption
     ])
 }
 
-/** The box keeps its copies unmounted and read-only by settings of its own; home's come back. */
-const ownSettings = async (
-  { runner }: OpenBox,
-  { source, target }: RestoreOptions,
-  names: ReadonlySet<string>,
-  emit: Emit,
-): Promise<void> => {
-  const home = runnerAt(HERE, emit)
-  for (const [property, usual] of [
-    ['canmount', 'on'],
-    ['readonly', 'off'],
-  ] as const)
-    for (const [name, value] of await runner.read(receivedProperty(source, property))) {
-      const here = target + name.slice(source.length)
-      if (names.has(here)) await home.act(setProperty(here, property, value === '-' ? usual : value))
-    }
-}
-
 const lookAtHome = async (target: string, emit: Emit): Promise<readonly Dataset[]> =>
   targetSide(await runnerAt(HERE, emit).read(listInventory(poolOf(target))), target)
 
@@ -176,7 +153,7 @@ export const bringDatasets = async (
       `what was restored is not all at home: ${unmet.map(({ dataset }) => dataset).join(', ')}`,
       ['run it again'],
     )
-  await ownSettings(open, options, new Set(plan.goals.map(({ dataset }) => dataset)), emit)
+  await bringSettings(open.runner, home, options, new Set(plan.goals.map(({ dataset }) => dataset)))
   const snapshots = plan.goals.reduce((sum, { guids }) => sum + guids.length, 0)
   return { target, datasets: plan.goals.length, snapshots, bytes }
 }

@@ -48,15 +48,35 @@ export const setProperty = (dataset: string, property: string, value: string): C
   argv: ['zfs', 'set', `${property}=${value}`, dataset],
 })
 
-/** What came from home of a property that the box has set for itself: name to value, `-` where home had only the default. */
-export const receivedProperty = (dataset: string, property: string): Read<ReadonlyMap<string, string>> => ({
+/** Lets a dataset inherit a property, or have the default, whatever it has received. */
+export const inheritProperty = (dataset: string, property: string): Change => ({
+  effect: 'change',
+  argv: ['zfs', 'inherit', property, dataset],
+})
+
+/** A property that is set where it was received, too. */
+export interface Overridden {
+  readonly dataset: string
+  readonly property: string
+  /** undefined where the sender had only the default, or what it inherited */
+  readonly received: string | undefined
+}
+
+/** Of some properties those that are set locally, for all below a dataset, and what had been received of them. */
+export const listOverridden = (
+  dataset: string,
+  properties: readonly string[],
+): Read<readonly Overridden[]> => ({
   effect: 'read',
-  argv: ['zfs', 'get', '-Hp', '-r', '-t', 'filesystem', '-o', 'name,received', property, dataset],
+  argv: [
+    ...['zfs', 'get', '-Hp', '-r', '-s', 'local', '-t', 'filesystem,volume', '-o', 'name,property,received'],
+    ...[properties.join(','), dataset],
+  ],
   parse: (stdout) =>
-    new Map(
-      stdout.split('\n').flatMap((line): [string, string][] => {
-        const [name = '', value = '-'] = line.split('\t')
-        return name === '' ? [] : [[name, value]]
-      }),
-    ),
+    stdout.split('\n').flatMap((line) => {
+      const [name = '', property = '', received = '-'] = line.split('\t')
+      return name === ''
+        ? []
+        : [{ dataset: name, property, received: received === '-' ? undefined : received }]
+    }),
 })

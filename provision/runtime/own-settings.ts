@@ -1,0 +1,45 @@
+import { KnoxError, messageOf } from '../core/errors.ts'
+import type { Change, Runner } from '../core/command.ts'
+import { quoteAll } from '../core/quote.ts'
+import { inheritProperty, listOverridden, setProperty, type Overridden } from '../tools/zfs-receive.ts'
+
+/** What the box sets for itself on what it receives: zfs then sends these, and not what home had. */
+
+const INHERITED = ['readonly', 'compression', 'dedup']
+
+/** zfs can let nobody inherit these; a limit that home never had is none, as the box has it */
+const SINGLE = ['canmount', 'quota', 'refquota', 'reservation', 'refreservation']
+
+const change = ({ property, received }: Overridden, here: string): Change | undefined => {
+  if (received !== undefined) return setProperty(here, property, received)
+  if (INHERITED.includes(property)) return inheritProperty(here, property)
+  return property === 'canmount' ? setProperty(here, property, 'on') : undefined
+}
+
+/**
+ * Brings back what home had set and the box has overridden, on those datasets below `target` that `names` has.
+ * Throws `partial` if some could not be set, such as a reservation that is larger than the pool; all others are.
+ */
+export const bringSettings = async (
+  box: Runner,
+  home: Runner,
+  { source, target }: { readonly source: string; readonly target: string },
+  names: ReadonlySet<string>,
+): Promise<void> => {
+  const failed: string[] = []
+  for (const one of await box.read(listOverridden(source, [...INHERITED, ...SINGLE]))) {
+    const here = target + one.dataset.slice(source.length)
+    const command = names.has(here) ? change(one, here) : undefined
+    if (command === undefined) continue
+    await home.act(command).catch((error: unknown) => {
+      const hints = error instanceof KnoxError ? error.hints : []
+      failed.push(`${quoteAll(command.argv)}: ${[messageOf(error), ...hints].join('; ')}`)
+    })
+  }
+  if (failed.length > 0)
+    throw new KnoxError(
+      'partial',
+      `all snapshots are in ${target}, but ${failed.length} settings are not as they were`,
+      failed,
+    )
+}
