@@ -10,6 +10,9 @@ const INHERITED = ['readonly', 'compression', 'dedup']
 /** zfs can let nobody inherit these; a limit that home never had is none, as the box has it */
 const SINGLE = ['canmount', 'quota', 'refquota', 'reservation', 'refreservation']
 
+/** All that the box sets. */
+export const OVERRIDDEN: readonly string[] = [...INHERITED, ...SINGLE]
+
 const change = ({ property, received }: Overridden, here: string): Change | undefined => {
   if (received !== undefined) return setProperty(here, property, received)
   if (INHERITED.includes(property)) return inheritProperty(here, property)
@@ -27,7 +30,7 @@ export const bringSettings = async (
   names: ReadonlySet<string>,
 ): Promise<void> => {
   const failed: string[] = []
-  for (const one of await box.read(listOverridden(source, [...INHERITED, ...SINGLE]))) {
+  for (const one of await box.read(listOverridden(source, OVERRIDDEN))) {
     const here = target + one.dataset.slice(source.length)
     const command = names.has(here) ? change(one, here) : undefined
     if (command === undefined) continue
