@@ -93,6 +93,11 @@ const reissue = async (knox: Knox, act: typeof signLogins, what: string): Promis
     const passphrase = await knox.passphrase(PASSPHRASE)
     certificates = await withLock(folder, () => act(folder, { ...options, passphrase }))
   }
+  if (act === renewLogins)
+    knox.emit({
+      type: 'note',
+      text: 'the certificates before still open the box; docs/keys.md says how to shut out a login that was stolen',
+    })
   const value = certificates.map(({ login, file, serial, validity, sourceAddress }) => ({
     login,
     file,
@@ -189,7 +194,8 @@ export const keys = defineCommand({
     'backup   one encrypted file of all keys and knox.yaml, that openssl and tar open anywhere, and a page for printing',
     'restore  the keys and knox.yaml back from that file; nothing that is there is replaced',
     '',
-    'The box trusts the CA key: after sign or renew nothing changes there.',
+    'The box trusts the CA key: after sign or renew nothing changes there, and the certificates before still open it;',
+    'docs/keys.md says how to shut out a login that was stolen.',
   ].join('\n'),
   options: {
     'passphrase-file': { type: 'string', value: 'FILE', help: 'passphrase of the keys, first line' },

@@ -221,7 +221,9 @@ describe('knox keys sign and renew', () => {
   test('renew makes new login keys and leaves CA, host key and disk key alone', async (t) => {
     const { folder, knox } = await homeWithKeys(t)
     const old = await contentOf(folder)
-    assert.equal((await knox('renew', '--passphrase-file', 'pass')).code, 0)
+    const renewed = await knox('renew', '--passphrase-file', 'pass')
+    assert.equal(renewed.code, 0)
+    assert.match(renewed.stderr, /certificates before still open the box; docs\/keys\.md says how/)
     const kept = Object.entries(await contentOf(folder)).filter(([name, content]) => content === old[name])
     const stays = ['geli.key', 'knox-ca', 'knox-ca.pub', 'ssh_host_ed25519_key', 'ssh_host_ed25519_key.pub']
     assert.deepEqual(kept.map(([name]) => name).sort(), stays)

@@ -69,6 +69,7 @@ const sshdConfig = (folder: string, port: number): string =>
     'ListenAddress 127.0.0.1',
     `HostKey ${folder}/keys/ssh_host_ed25519_key`,
     `TrustedUserCAKeys ${folder}/keys/knox-ca.pub`,
+    `RevokedKeys ${folder}/revoked`,
     'PidFile none',
     'AuthorizedKeysFile none',
     'PermitRootLogin without-password',
@@ -97,6 +98,7 @@ describe('a real sshd', { skip }, () => {
     await writeFile(path('forced'), '#!/bin/sh\necho "forced $1, asked for: $SSH_ORIGINAL_COMMAND"\ntty\n', {
       mode: 0o755,
     })
+    await writeFile(path('revoked'), '')
     await mkdir('/run/sshd', { recursive: true, mode: 0o755 })
     for (let attempt = 0; attempt < 3; attempt += 1) {
       port = await freePort()
@@ -229,6 +231,26 @@ describe('a real sshd', { skip }, () => {
     refused(await ssh(outside, [], 'echo hello'))
     const inside = await withCertificate('inside', { sourceAddress: ['10.0.0.0/8', '127.0.0.0/8'] })
     assert.equal((await ssh(inside, [], 'echo hello')).stdout, 'hello\n')
+  })
+
+  test('a certificate of a revoked serial is refused, by the list that docs/keys.md makes; without a list all are', async () => {
+    const page = await readFile(new URL('../../../docs/keys.md', import.meta.url), 'utf8')
+    const [, block = ''] = /## A login is stolen[^]*?```sh\n([^]*?)```/.exec(page) ?? []
+    const lines = block.split('\n').filter((line) => !line.startsWith('npx knox keys renew'))
+    const made = await run(['sh', '-euc', `cd "$1"; ${lines.join('\n')}`, 'sh', path('keys')])
+    assert.equal(made.code, 0, made.stderr)
+    const old = await withCertificate('old', { serial: 4n })
+    const renewed = await withCertificate('renewed', { serial: 5n })
+    assert.equal((await ssh(old, [], 'echo hello')).stdout, 'hello\n')
+    try {
+      await copyFile(path('keys', 'knox-revoked'), path('revoked'))
+      refused(await ssh(old, [], 'echo hello'))
+      assert.equal((await ssh(renewed, [], 'echo hello')).stdout, 'hello\n')
+      await rm(path('revoked'))
+      refused(await ssh(renewed, [], 'echo hello'))
+    } finally {
+      await writeFile(path('revoked'), '')
+    }
   })
 
   test('a certificate of which one byte was changed is refused', async () => {
