@@ -38,10 +38,10 @@ export const pour = async (
 ): Promise<Poured> => {
   const receiver = openChannel(into)
   const feed = receiver.feed(from, onStderr)
-  let isStalled = false
+  const stall = new AbortController()
   const look = () => {
     if (idleSeconds() <= stalled) return
-    isStalled = true
+    stall.abort()
     feed.kill()
     receiver.kill()
   }
@@ -56,7 +56,7 @@ export const pour = async (
     const received = await receiver.ended
     const isRefused =
       failedFirst || (received.exitCode !== 0 && (isPipeEnd(sent) || FULL.test(received.stderr)))
-    if (isStalled) throw silent(stalled, what, hint)
+    if (stall.signal.aborted) throw silent(stalled, what, hint)
     if (sent.exitCode === 255 && !isRefused) throw lost(what, hint)
     return { sent, received, isRefused }
   } finally {
