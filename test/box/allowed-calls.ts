@@ -45,6 +45,9 @@ geli detach -l da0
 geli status -s da0.eli
 reboot -n -q
 reboot -q
+dumpon off
+sysctl debug.debugger_on_panic=0
+sysctl debug.kdb.panic=1
 mount -t zfs -o ro,nosuid,noexec SNAPSHOT LOOK
 umount LOOK
 umount -f LOOK
@@ -73,7 +76,15 @@ zfs get -H -s local -o value knox:destroyed wd
 zfs set SPENT wd
 zfs set ANCHOR-DAY SNAPSHOT ...
 zfs set canmount=noauto DATASET
+zfs set quota=none DATASET
+zfs set refquota=none DATASET
+zfs set reservation=none DATASET
+zfs set refreservation=none DATASET
+zfs set dedup=off DATASET
 zfs set readonly=on wd
+zfs set compression=lz4 wd
+zfs get -H -o value compression wd
+zfs get -H -o source dedup DATASET
 zfs hold knox SNAPSHOT ...
 zfs release knox SNAPSHOT ...
 zfs destroy SNAPSHOT-LIST

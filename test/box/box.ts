@@ -84,8 +84,10 @@ export const makeBox = (shell: readonly string[], changes?: (state: string) => B
     // busybox would take its own
     .replaceAll(/\b(u?mount) (-t zfs|"\$look"|-f "\$look")/g, `${bin}/$1 $2`)
     .replaceAll(/\breboot (-q|-n -q)/g, `${bin}/reboot $1`)
-    .replace(/within 20 /, 'within 2 ')
-    .replace(/^anchor_seconds=90/m, 'anchor_seconds=9')
+    .replaceAll(/\bsysctl debug/g, `${bin}/sysctl debug`)
+    .replaceAll('within 20 ', 'within 2 ')
+    .replaceAll('within 10 zpool', 'within 2 zpool')
+    .replace(/^anchor_seconds=300/m, 'anchor_seconds=9')
     .replace(/^idle_seconds=900/m, 'idle_seconds=6')
     // the guard is started by the script's own name: give it the shell under test
     .replaceAll('"$0" guard', `${shell.join(' ')} "$0" guard`)

@@ -90,7 +90,7 @@ const KNOWN = [
     'right-key',
     'received',
   ],
-  ...['held', 'marks', 'spent', 'last', 'scrubbing', 'mounted', 'tokens', 'knox-zfs-receive.sh'],
+  ...['held', 'marks', 'spent', 'quiet', 'last', 'scrubbing', 'mounted', 'tokens', 'knox-zfs-receive.sh'],
 ]
 
 /** Nothing was called so far that may not be. */

@@ -27,7 +27,7 @@ for (const [name, shell] of SHELLS)
       session.child.stdin.end()
       assert.match((await session.line()) ?? '', /^failed lock/)
       assert.equal(await session.ended, 3)
-      assert.match(box.log(), /reboot -q\nreboot -n -q\n$/)
+      assert.match(box.log(), /reboot -q\nreboot -n -q\n/)
       rmSync(join(box.state, 'dev/da0.eli'))
     })
 
@@ -39,6 +39,33 @@ for (const [name, shell] of SHELLS)
       for (let waited = 0; waited < 200 && !box.log().includes('reboot'); waited += 1) await sleep(100)
       assert.match(box.log(), /geli detach -f da0\n[^]*reboot -q\n/)
       rmSync(join(box.state, 'dev/da0.eli'))
+    })
+
+    withBox('restarts when ZFS answers no question any more', async (box) => {
+      const session = await box.unlocked()
+      for (const flag of ['fail-detach', 'hang-export', 'hang-list']) box.flag(flag)
+      session.child.stdin.end()
+      assert.match((await session.line()) ?? '', /^failed lock/)
+      assert.equal(await session.ended, 3)
+      assert.match(box.log(), /reboot -q\n/)
+      for (const left of ['dev/da0.eli', 'imported', 'hang-list']) rmSync(join(box.state, left))
+    })
+
+    withBox('panics when ZFS has given up on the disk: reboot would wait with it', async (box) => {
+      const session = await box.unlocked()
+      for (const flag of ['fail-detach', 'hang-export', 'hang-receive']) box.flag(flag)
+      session.say('receive\tfull\twd/a\n')
+      assert.equal(await session.line(), 'ready')
+      box.flag('stuck')
+      assert.match((await session.line()) ?? '', /^failed disk ZFS has given up on da0/)
+      assert.equal(await session.line(), undefined)
+      for (let waited = 0; waited < 300 && !box.log().includes('reboot'); waited += 1) await sleep(100)
+      assert.match(
+        box.log(),
+        /geli detach -f da0\n[^]*dumpon off\nsysctl debug.debugger_on_panic=0\nsysctl debug.kdb.panic=1\nreboot -n -q\n/,
+      )
+      assert.doesNotMatch(box.log(), /reboot -q\n/)
+      for (const left of ['dev/da0.eli', 'imported']) rmSync(join(box.state, left))
     })
 
     withBox('locks without a restart when it can', async (box) => {

@@ -38,7 +38,6 @@ for (const [name, shell] of SHELLS)
         'zfs receive -u -s wd/x',
         'zfs set canmount=noauto wd/x',
         'zfs receive -u -s wd/x',
-        'zfs set canmount=noauto wd/x',
         'zfs receive -A wd/x',
         'zfs receive -A wd/none',
       ])

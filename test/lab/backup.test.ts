@@ -103,7 +103,7 @@ describe('backup', () => {
   test('proves a first backup of a tree with a volume, odd names and hostile properties', async () => {
     await world.home(
       [
-        'zfs create tank/photos',
+        'zfs create -o quota=1G tank/photos',
         'zfs create "tank/with blanks : and.dots"',
         'zfs create -V 16M tank/photos/disk',
         'zfs create -o canmount=noauto -o mountpoint=/etc -o sharenfs=on -o sharesmb=on tank/hostile',
@@ -137,6 +137,11 @@ describe('backup', () => {
       assert.equal(stdout, 'gzip\n16384\na word\n')
       const { stdout: local } = await world.box('zfs get -Hp -o value readonly,canmount wd')
       assert.equal(local, 'on\nnoauto\n')
+      // home's limits came along, but are not the box's; what the pool was made with is there again (facts 11.24)
+      const { stdout: limits } = await world.box(
+        'zfs get -H -o value,received quota wd/photos; zfs get -H -o value refreservation wd/photos/disk; zfs get -H -o value compression wd',
+      )
+      assert.equal(limits, 'none\t1G\nnone\nlz4\n')
     })
   })
 
