@@ -106,8 +106,8 @@ const injure = async (pair: Pair, cell: Cell): Promise<Verdict> => {
   const words = cell.words ?? ['backup', '--prove']
   const takesSnapshot = words[0] === 'snapback'
   await change(pair, mib, !takesSnapshot)
-  await cell.before?.(pair)
   const before = await receiptOf(pair)
+  await cell.before?.(pair)
   const run = pair.knox(...words)
   await cell.moment?.({ pair, run, streamBytes: mib * MIB })
   const hurt = Date.now()
