@@ -5,10 +5,10 @@ import type { Secret } from '../core/secret.ts'
 import { withLock } from '../system/lock.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
 import { createDataset, discardPartial, listTokens } from '../tools/zfs-receive.ts'
-import { readToken } from '../tools/zfs-send.ts'
 import { listInventory, type Dataset } from '../tools/zfs.ts'
 import { bringSettings } from './own-settings.ts'
 import { planBackup, unmetGoals, type PartialReceive, type Plan, type Send } from './plan.ts'
+import { pointOf } from './resume.ts'
 import { withRetries } from './retry.ts'
 import { takeStream } from './take-stream.ts'
 import { prepareBox } from './target.ts'
@@ -75,7 +75,7 @@ const findPartials = async (
   )
   for (const [name, token] of tokens ?? []) {
     if (!places.has(name)) continue
-    const point = await runner.read(readToken(token)).catch(() => undefined)
+    const point = await pointOf(runner, name, token, 'at home')
     if (point !== undefined && guids.get(point.snapshot) === point.guid) {
       emit({ type: 'note', text: `going on with ${name}, which was interrupted` })
       partials.set(name, { token, guid: point.guid, bytes: point.bytes })

@@ -17,9 +17,14 @@ export interface Partials {
 
 /**
  * What a token stands for; undefined if zfs says that nothing can go on from it. Throws where zfs only does not say: weeks of a first
- * stream may hang on it, and are not thrown away for that.
+ * stream may hang on it, and are not thrown away for that. `where` the owner could discard it.
  */
-const pointOf = async (runner: Reader, name: string, token: string): Promise<ResumePoint | undefined> => {
+export const pointOf = async (
+  runner: Reader,
+  name: string,
+  token: string,
+  where: string,
+): Promise<ResumePoint | undefined> => {
   try {
     const point = await runner.read(readToken(token))
     if (point === undefined) throw new KnoxError('failed', 'zfs does not say what it is of')
@@ -32,7 +37,7 @@ const pointOf = async (runner: Reader, name: string, token: string): Promise<Res
       `what has begun to arrive in ${name} could not be read: ${error.message}`,
       [
         ...error.hints,
-        `nothing was discarded; if it is so in every run, as root on the box, its disk unlocked: zfs receive -A ${quote(name)}`,
+        `nothing was discarded; if it is so in every run, as root ${where}: zfs receive -A ${quote(name)}`,
       ],
     )
   }
@@ -57,7 +62,7 @@ export const findPartials = async (
   let discarded = 0
   for (const { name, resumeToken: token } of found.datasets) {
     if (token === undefined) continue
-    const point = await pointOf(runner, name, token)
+    const point = await pointOf(runner, name, token, 'on the box, its disk unlocked')
     if (point !== undefined && guids.get(point.snapshot) === point.guid) {
       partials.set(name, { token, guid: point.guid, bytes: point.bytes })
     } else {

@@ -79,7 +79,8 @@ export const LIMITS = {
   /** and a second for each of so many bytes: what the slowest box reads */
   hash: 300,
   stalled: 900,
-  locked: 180,
+  /** the box's anchors take up to 300 s of it */
+  locked: 420,
   /** between the box's last word and the end of the connection */
   closing: 20,
 }

@@ -54,8 +54,14 @@ describe('the page on a swap-in', () => {
 
   test('and a restore know each setting and mark that the box’s script makes', async () => {
     const script = await read('templates/knox-zfs-receive.sh.hbs')
-    const made = [...script.matchAll(/zfs (?:set|create -o) "?([a-z:]+)=/g)].map(([, name = '']) => name)
-    assert.ok(made.includes('canmount') && made.includes('readonly'))
+    const inLoop =
+      /for setting in (.*); do/
+        .exec(script)?.[1]
+        ?.split(' ')
+        .map((word) => word.split('=')[0] ?? '') ?? []
+    const said = [...script.matchAll(/zfs (?:set|create -o) "?([a-z:]+)=/g)].map(([, name = '']) => name)
+    const made = [...said, ...inLoop]
+    assert.ok(made.includes('quota') && made.includes('readonly'))
     const known = new Set<string>([...OVERRIDDEN, 'knox:anchor', 'knox:destroyed'])
     assert.deepEqual(
       made.filter((name) => !known.has(name)),
