@@ -3,12 +3,9 @@ import { spawnSync } from 'node:child_process'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
-import { initKeys } from '../../provision/keys/key-folder.ts'
-import { Secret } from '../../provision/core/secret.ts'
 import { quoteAll } from '../../provision/core/quote.ts'
 import { CTRL_C, DOWN, ENTER, startPty } from '../support/pty.ts'
 import { tempFolder, writeProgram } from '../support/expect.ts'
-import { freePort, noSshd, startSshd } from '../unit/image/sshd.ts'
 
 /** `knox setup` at a real terminal, up to where it needs the box; the rest of the road is walked in the lab. */
 
@@ -266,34 +263,4 @@ describe('knox setup without a terminal', { concurrency: true }, () => {
     const { status, stderr } = without()
     assert.deepEqual([status, /there is no ZFS pool on this machine/.test(stderr)], [3, true], stderr)
   })
-
-  test(
-    'refuses another machine at the box’s address, with both fingerprints',
-    { skip: noSshd },
-    async (t) => {
-      const { dir, without } = await makeHome(t)
-      const folder = join(dir, '.config/knox/knox')
-      const port = await freePort()
-      await initKeys(folder, {
-        boxName: 'knox',
-        passphrase: new Secret('passphrase', PASSPHRASE),
-        force: false,
-        now: new Date(),
-      })
-      await writeFile(join(dir, 'knox.yaml'), `box:\n  addresses: [127.0.0.1:${port}]\nhome:\n  pool: tank\n`)
-      assert.equal(
-        spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(dir, 'other')]).status,
-        0,
-      )
-      await writeFile(join(dir, 'sshd'), `HostKey ${dir}/other\n`)
-      await startSshd(t, join(dir, 'sshd'), { port })
-      const { stderr, status } = without()
-      assert.equal(status, 12, stderr)
-      const printOf = (file: string) =>
-        spawnSync('ssh-keygen', ['-lf', file], { encoding: 'utf8' }).stdout.split(' ')[1] ?? 'none'
-      assert.match(stderr, /another machine than the box answers at 127\.0\.0\.1:/)
-      assert.ok(stderr.includes(`its host key is ${printOf(join(dir, 'other.pub'))}`), stderr)
-      assert.ok(stderr.includes(`the box’s is ${printOf(join(folder, 'ssh_host_ed25519_key.pub'))}`), stderr)
-    },
-  )
 })

@@ -2,55 +2,14 @@ import assert from 'node:assert/strict'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { describe, test, type TestContext } from 'node:test'
-import type { Question } from '../../../provision/core/owner.ts'
+import { describe, test } from 'node:test'
 import { schedule } from '../../../provision/setup/backup.ts'
-import { isFar, placement } from '../../../provision/setup/box.ts'
 import { problemOfFile, problemOfNewFile, typedPath } from '../../../provision/setup/files.ts'
 import { keysBackup } from '../../../provision/setup/keys.ts'
-import type { World } from '../../../provision/setup/step.ts'
-import { ignore } from '../../support/fake-box.ts'
-import { tempFolder } from '../../support/expect.ts'
+import { isFar, placement } from '../../../provision/setup/placement.ts'
+import { worldOf } from '../../support/wizard.ts'
 
 /** What is typed at the wizard's questions: checked on entry, with the reason, and never more than a word. */
-
-/** Whoever is asked answers with the first of these that the question takes. */
-const worldOf = async (
-  t: TestContext,
-  answers: readonly string[],
-  said: Readonly<Record<string, string>> = {},
-) => {
-  const dir = await tempFolder(t)
-  const configPath = join(dir, 'knox.yaml')
-  await writeFile(
-    configPath,
-    `box:\n  addresses: [192.168.1.13]\nhome:\n  pool: tank\n  folder: ${dir}/keys\n`,
-  )
-  const ran: (readonly string[])[] = []
-  const problems: string[] = []
-  const ask = (question: Question): Promise<string> => {
-    for (const answer of answers) {
-      const problem = question.problem?.(answer)
-      if (problem === undefined) return Promise.resolve(answer)
-      problems.push(problem)
-    }
-    return Promise.reject(new Error('no answer was taken'))
-  }
-  const world: World = {
-    owner: {
-      args: { flag: () => false, text: (name) => said[name] },
-      ask,
-      choose: () => Promise.reject(new Error('nothing to choose')),
-      run: (words) => {
-        ran.push(words)
-        return Promise.resolve()
-      },
-    },
-    emit: ignore,
-    configPath,
-  }
-  return { dir, world, ran, problems }
-}
 
 describe('an answer', () => {
   test('that is a time of day goes to knox schedule, nothing else does', async (t) => {
