@@ -1,19 +1,21 @@
 import { defineCommand, type Knox } from '../provision/cli/command.ts'
-import { checkName, NAMES } from '../provision/core/names.ts'
 import { quoteAll } from '../provision/core/quote.ts'
 import { Secret } from '../provision/core/secret.ts'
 import { formatBytes } from '../provision/core/sizes.ts'
 import {
   checkDisk,
+  changesOf,
   checkSame,
   describeDisk,
   preparations,
   prepareDisk as prepare,
   releaseDisk,
+  wordsOf,
 } from '../provision/runtime/prepare-disk.ts'
 import { boxScriptOf } from '../provision/image/overlay.ts'
 import { changeDisk, isPrepared, mustBeDetached } from '../provision/runtime/change-disk.ts'
-import { describeChoice, listDisks } from '../provision/runtime/list-disks.ts'
+import { chooseDisk } from '../provision/runtime/choose-disk.ts'
+import { describeContents, listDisks } from '../provision/runtime/list-disks.ts'
 import { measureLink, rememberLink } from '../provision/runtime/measure-link.ts'
 import { forgetReceipt } from '../provision/runtime/receipt.ts'
 import { withShell } from '../provision/runtime/shell.ts'
@@ -23,37 +25,13 @@ import type { Runner } from '../provision/core/command.ts'
 import type { Config } from '../provision/core/config.ts'
 import { findConfig } from '../provision/system/config-file.ts'
 import { editConfig } from '../provision/system/edit-config.ts'
-import { runnerAt, type Place } from '../provision/system/runner.ts'
+import { runnerAt } from '../provision/system/runner.ts'
 import { withLock } from '../provision/system/lock.ts'
 import { boxScriptDisk, replaceBoxScript } from '../provision/tools/box-script.ts'
 import { readDisk, type Disk } from '../provision/tools/disk.ts'
 
-const HOW = 'which disk of the box? all that is on it will be lost'
 /** a sleeping disk wakes in less; one that hangs is told as such */
 const LOOK_SECONDS = 60
-
-/** The disk's name: knox.yaml's, unless the box has several that nothing uses; those in use cannot be chosen. */
-const chooseDisk = async (knox: Knox, config: Config, place: Place): Promise<string> => {
-  const { free, inUse } = await listDisks(runnerAt(place, knox.emit, LOOK_SECONDS))
-  const known = config.box.disk
-  const isThere = free.some(([{ name }]) => name === known)
-  if (free.length === 0 || (isThere && free.length === 1)) return knox.args.text('disk') ?? known
-  if (inUse.length > 0)
-    knox.emit({
-      type: 'note',
-      text: `in use on the box, and not to be chosen: ${inUse.map(({ name }) => name).join(', ')}`,
-    })
-  const choices = free.map(([disk, found]) => ({ value: disk.name, label: describeChoice(disk, found) }))
-  return knox.choose({ question: HOW, flag: 'disk', choices, ...(isThere ? { initial: known } : {}) })
-}
-
-/** What may be typed to confirm: what stands on the disk itself, else its name. */
-const wordsOf = ({ name, serial, description }: Disk): readonly string[] => {
-  const printed = [serial ?? '', description === 'unknown model' ? '' : description].filter(
-    (word) => word !== '',
-  )
-  return printed.length === 0 ? [name] : printed
-}
 
 /** Another disk than the box's script or knox.yaml names: the script is told of it, and then knox.yaml. */
 const change = async (knox: Knox, box: Box, runner: Runner, config: Config): Promise<void> => {
@@ -76,7 +54,7 @@ const useAgain = async (knox: Knox, box: Box, runner: Runner, config: Config, di
   await knox.confirm(
     `${describeDisk(disk)} has been prepared before, and stays as it is; shall the box use it from now on?`,
   )
-  if (await isUnfinished(box.folder, disk)) await finishDisk(box.folder)
+  if (await isUnfinished(runner, box.folder, disk)) await finishDisk(box.folder)
   await change(knox, box, runner, config)
   knox.result(`the box uses ${describeDisk(disk)} from now on`, { disk })
 }
@@ -89,7 +67,7 @@ export const prepareDisk = defineCommand({
     disk: {
       type: 'string',
       value: 'DISK',
-      help: 'of several disks this one (default: box.disk of knox.yaml)',
+      help: 'of several disks this one, by name or serial number',
     },
     erase: { type: 'boolean', help: 'the disk may hold data, and all of it may be lost' },
     speed: { type: 'boolean', help: 'measure how fast the disk is written, before and after encryption' },
@@ -100,15 +78,13 @@ export const prepareDisk = defineCommand({
     },
   },
   run: async (knox) => {
-    const said = knox.args.text('disk')
-    // it becomes part of commands on the box
-    if (said !== undefined) checkName(NAMES.disk, said)
     const known = await knox.config()
     const box = await prepareBox(known)
     const passphrase = await knox.passphrase('passphrase of the keys')
     return withLock(box.folder, () =>
       withShell(box, passphrase, knox.emit, async (runner, place) => {
-        const found = await runner.read(readDisk(await chooseDisk(knox, known, place)))
+        const disks = await listDisks(runnerAt(place, knox.emit, LOOK_SECONDS))
+        const found = await runner.read(readDisk(await chooseDisk(knox, known.box.disk, disks)))
         const config = { ...known, box: { ...known.box, disk: found.name } }
         const named = [await runner.read(boxScriptDisk), known.box.disk]
         const old = named.find((name) => name !== undefined && name !== found.name)
@@ -119,7 +95,7 @@ export const prepareDisk = defineCommand({
             return undefined
           }
         }
-        const isOurs = await isUnfinished(box.folder, found)
+        const isOurs = await isUnfinished(runner, box.folder, found)
         if (isOurs && found.inUse && !knox.dryRun) await releaseDisk(config, runner)
         const disk = isOurs ? await runner.read(readDisk(found.name)) : found
         if (isOurs)
@@ -127,19 +103,28 @@ export const prepareDisk = defineCommand({
             type: 'note',
             text: `${disk.name} is the disk whose preparation was cut off: it begins anew`,
           })
-        checkDisk(disk, knox.args.flag('erase') || isOurs)
+        const mayErase = knox.args.flag('erase') || isOurs
+        // --yes alone says nothing of what is on it
+        const asksToErase =
+          !mayErase && disk.contents !== 'blank' && knox.interactive && !knox.args.flag('yes') && !knox.dryRun
+        checkDisk(disk, mayErase || asksToErase)
         const speed = knox.args.flag('speed') && (disk.contents === 'blank' || isOurs)
         if (knox.args.flag('speed') && !speed)
-          knox.emit({ type: 'note', text: 'its speed is not measured, since it holds data' })
+          knox.emit({ type: 'note', text: 'its speed is not measured, since it is not blank' })
         if (knox.dryRun) {
           const commands = [
-            ...preparations(config, new Secret('disk key', ''), speed).map((step) => step.change),
+            ...changesOf(preparations(config, new Secret('disk key', ''), speed)),
             ...(old === undefined ? [] : replaceBoxScript(await boxScriptOf(config.box))),
           ].map(({ argv }) => quoteAll(argv))
           knox.result(commands.join('\n'), { disk, commands })
           return undefined
         }
-        const words = wordsOf(disk)
+        const words = wordsOf(disk, asksToErase)
+        if (asksToErase)
+          knox.emit({
+            type: 'warning',
+            text: `${describeDisk(disk)} is not blank: ${describeContents(disk)}`,
+          })
         await knox.confirmTyped(
           `everything on ${describeDisk(disk)} will be lost${old === undefined ? '' : `, and the box will use it instead of ${old}`}; type ${words.join(' or ')} to go on:`,
           words,

@@ -40,7 +40,12 @@ export const setup = defineCommand({
       value: 'FILE',
       help: 'your ssh_config for that machine (default: the usual one)',
     },
-    disk: { type: 'string', value: 'DISK', help: 'of several disks of the box this one (default: box.disk)' },
+    disk: {
+      type: 'string',
+      value: 'DISK',
+      help: 'of several disks of the box this one, by name or serial number',
+    },
+    erase: { type: 'boolean', help: 'the box’s disk may hold data, and all of it may be lost' },
     speed: { type: 'boolean', help: 'measure how fast the disk is, before and after encryption' },
     address: { type: 'string', value: 'HOST', help: 'where the box is (default: look for it)' },
     image: {

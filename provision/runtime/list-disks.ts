@@ -16,13 +16,14 @@ export interface DiskList {
 const isDisk = ({ name, bytes }: GeomProvider): boolean =>
   isName(NAMES.disk, name) && !/^cd[0-9]/.test(name) && bytes > 0
 
-/** Looks at every disk that nothing uses; `reader` bounds how long one may take. */
+/** Looks at every disk that nothing uses, one after the other: the box's sshd takes few commands at once. `reader` bounds how long one may take. */
 export const listDisks = async (reader: Reader): Promise<DiskList> => {
   const all = (await reader.read(geomDisks)).filter(isDisk)
   const free = all.filter(({ inUse }) => !inUse)
-  const looks = await Promise.all(free.map(({ name }) => reader.read(readDisk(name)).catch(() => undefined)))
+  const looked: (readonly [GeomProvider, Disk | undefined])[] = []
+  for (const disk of free) looked.push([disk, await reader.read(readDisk(disk.name)).catch(() => undefined)])
   return {
-    free: free.map((disk, index) => [disk, looks[index]] as const),
+    free: looked,
     inUse: all.filter(({ inUse }) => inUse),
   }
 }
@@ -33,16 +34,19 @@ const CONTENTS: Readonly<Record<Disk['contents'], string>> = {
   data: 'not empty',
 }
 
+/** What was found on a disk, with its partitions if it has some. */
+export const describeContents = ({ contents, layout }: Disk): string =>
+  `${CONTENTS[contents]}${layout === undefined ? '' : ` (${layout})`}`
+
 /** One line for a list: model, serial, size, sectors, and what is on it. */
 export const describeChoice = (disk: GeomProvider, found: Disk | undefined): string => {
   const { name, description, serial, bytes, sectorBytes, stripeBytes } = disk
   const physical = stripeBytes > sectorBytes ? ` (physical ${stripeBytes})` : ''
-  const layout = found?.layout === undefined ? '' : ` (${found.layout})`
   return [
     `${name}: ${description ?? 'unknown model'}`,
     `serial ${serial ?? 'unknown'}`,
     formatBytes(bytes),
     `sectors of ${sectorBytes} bytes${physical}`,
-    found === undefined ? 'it does not answer' : `${CONTENTS[found.contents]}${layout}`,
+    found === undefined ? 'it does not answer' : describeContents(found),
   ].join(', ')
 }

@@ -8,9 +8,9 @@ import type { Secret } from '../core/secret.ts'
 import { formatBytes } from '../core/sizes.ts'
 import { readSecretFile, writeFileAtomic } from '../system/files.ts'
 import type { Disk } from '../tools/disk.ts'
-import { writeRate } from '../tools/dd.ts'
+import { writeZeros, writtenRate } from '../tools/dd.ts'
 import { geliAttach, geliDetach, geliInit, geliProviders, readMetadata } from '../tools/geli.ts'
-import { finishDisk } from './unfinished-disk.ts'
+import { finishDisk, markEncrypted } from './unfinished-disk.ts'
 import { zpoolCreate, zpoolExport, zpoolImport } from '../tools/zpool.ts'
 
 const SMALLEST_DISK = 64 * 1024 * 1024
@@ -45,8 +45,17 @@ export const checkDisk = (disk: Disk, erase: boolean): void => {
       disk.contents === 'geli'
         ? `${describeDisk(disk)} is encrypted by GELI already: it may hold a backup`
         : `${describeDisk(disk)} is not empty`,
-      ['nothing was changed; knox prepare-disk --erase says that all of it may be lost'],
+      ['nothing was changed; --erase says that all of it may be lost'],
     )
+}
+
+/** What the owner types to confirm, in any case: what stands on the disk itself, else its name; `and ERASE` where it is not blank. */
+export const wordsOf = ({ name, serial, description }: Disk, andErase: boolean): readonly string[] => {
+  const printed = [serial ?? '', description === 'unknown model' ? '' : description].filter(
+    (word) => word !== '',
+  )
+  const words = printed.length === 0 ? [name] : printed
+  return andErase ? words.map((word) => `${word} ERASE`) : words
 }
 
 export interface Preparation {
@@ -79,6 +88,12 @@ export const preparations = (config: Config, key: Secret, speed = false): readon
   ]
 }
 
+/** Every change of a preparation, in its order: what a dry run shows. */
+export const changesOf = (steps: readonly Preparation[]): readonly Change[] =>
+  steps.flatMap(({ change, measure }) =>
+    measure === undefined ? [change] : [writeZeros(measure, MEASURED_MIB), change],
+  )
+
 /** As much of export and detach as works: after a failure, and of what a run that was killed has left. */
 export const releaseDisk = async (config: Config, runner: Runner): Promise<void> => {
   await runner.act(zpoolExport(config.box.pool)).catch(() => undefined)
@@ -95,6 +110,12 @@ const stillAttached = (disk: string, cause: unknown): KnoxError =>
 
 const isLocked = async (config: Config, runner: Runner): Promise<boolean> =>
   !(await runner.read(geliProviders)).includes(`${config.box.disk}.eli`)
+
+/** So that a run that is cut off from here on begins this disk anew. What fails here costs only that. */
+const rememberEncrypted = async (folder: string, runner: Runner, disk: string): Promise<void> => {
+  const metadata = await runner.read(readMetadata(disk)).catch(() => undefined)
+  if (metadata !== undefined) await markEncrypted(folder, metadata)
+}
 
 /**
  * Encrypts the box's disk and makes its pool, measuring raw and encrypted disk on the way if `speed` is said; brings the GELI metadata home as geli-metadata-DISK.bin.
@@ -116,12 +137,14 @@ export const prepareDisk = async (
     for (const { title, change, measure } of preparations(config, key, speed)) {
       if (measure !== undefined) {
         emit({ type: 'step', title: `measuring ${measure}` })
-        rate = await runner.read(writeRate(measure, MEASURED_MIB))
+        await runner.act(writeZeros(measure, MEASURED_MIB))
+        rate = await runner.read(writtenRate)
         emit({ type: 'done', title: `${measure} is written at ${formatBytes(rate)}/s` })
       }
       emit({ type: 'step', title })
       mayBeAttached ||= change.argv[1] === 'attach'
       await runner.act(change)
+      if (change.argv[1] === 'init') await rememberEncrypted(folder, runner, disk)
       if (change.argv[1] === 'detach') mayBeAttached = false
       emit({ type: 'done', title })
     }

@@ -32,7 +32,7 @@ export const disk: Step = {
     return owner.run([
       'prepare-disk',
       ...(disk === undefined ? [] : [`--disk=${disk}`]),
-      ...(owner.args.flag('speed') ? ['--speed'] : []),
+      ...['speed', 'erase'].flatMap((name) => (owner.args.flag(name) ? [`--${name}`] : [])),
     ])
   },
 }

@@ -1,29 +1,37 @@
-import type { Read } from '../core/command.ts'
+import type { Change, Read } from '../core/command.ts'
 import { KnoxError } from '../core/errors.ts'
 
 /** dd(1) as a measure of how fast something is written. */
 
 const MIB = 1024 * 1024
+/** what dd said last; /var/run is root's */
+const SAID = '/var/run/knox-dd'
 
-/** Bytes a second from dd's last line: `N bytes transferred in S secs` on FreeBSD, `N bytes ... copied, S s` elsewhere. */
-const parseRate = (stdout: string): number => {
-  const [, bytes, seconds] = /^([0-9]+) bytes.*?(?:transferred in|copied,) ([0-9.]+) s/m.exec(stdout) ?? []
-  if (bytes === undefined || !(Number(seconds) > 0))
-    throw new KnoxError('disk', 'dd did not say how fast it was', [stdout.trim().slice(0, 200)])
-  return Number(bytes) / Number(seconds)
-}
-
-/** Writes so many MiB of zeros to the start of a device and tells the rate in bytes a second. What was there is lost. */
-export const writeRate = (device: string, mib: number): Read<number> => ({
-  effect: 'read',
+/** Writes so many MiB of zeros to the start of a device, and keeps what dd said for `writtenRate`. What was there is lost. */
+export const writeZeros = (device: string, mib: number): Change => ({
+  effect: 'change',
   argv: [
     '/bin/sh',
     '-c',
-    'dd if=/dev/zero of="$1" bs="$2" count="$3" 2>&1',
+    `dd if=/dev/zero of="$1" bs="$2" count="$3" 2>${SAID} || { cat ${SAID} >&2; rm -f ${SAID}; exit 1; }`,
     'sh',
     device,
     MIB.toString(),
     mib.toString(),
   ],
-  parse: parseRate,
 })
+
+/**
+ * Bytes a second of the last `writeZeros`, from dd's last line: `N bytes transferred in S secs` on FreeBSD,
+ * `N bytes ... copied, S s` elsewhere. Throws `disk` if dd did not say so.
+ */
+export const writtenRate: Read<number> = {
+  effect: 'read',
+  argv: ['/bin/sh', '-c', `cat ${SAID} && rm -f ${SAID}`],
+  parse: (stdout) => {
+    const [, bytes, seconds] = /^([0-9]+) bytes.*?(?:transferred in|copied,) ([0-9.]+) s/m.exec(stdout) ?? []
+    if (bytes === undefined || !(Number(seconds) > 0))
+      throw new KnoxError('disk', 'dd did not say how fast it was', [stdout.trim().slice(0, 200)])
+    return Number(bytes) / Number(seconds)
+  },
+}

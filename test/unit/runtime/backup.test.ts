@@ -127,6 +127,7 @@ describe('a backup', () => {
   test('takes a disk that opened for finished: it may hold a backup, and is never begun anew by itself', async (t) => {
     const home = await homeBehind(t)
     const disk = { ...DISK, contents: 'geli' as const }
+    const shell = { read: () => Promise.reject(new Error('nothing is read')) }
     await beginDisk(home.folder, disk)
     await home.box([
       HELLO,
@@ -138,10 +139,10 @@ describe('a backup', () => {
       'say locked',
     ])
     await run(home).catch(ignore)
-    assert.equal(await isUnfinished(home.folder, disk), true)
+    assert.equal(await isUnfinished(shell, home.folder, disk), true)
     await home.box([HELLO, ...UNLOCK, ...listed('bk: a=1'), ...SENT, ...listed('bk: a=1 b=2'), ...BYE])
     await run(home)
-    assert.equal(await isUnfinished(home.folder, disk), false)
+    assert.equal(await isUnfinished(shell, home.folder, disk), false)
   })
 
   test('tries each address in turn, and says why the first did not do', async (t) => {

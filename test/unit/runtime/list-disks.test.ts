@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import type { Reader } from '../../../provision/core/command.ts'
 import { KnoxError } from '../../../provision/core/errors.ts'
 import { describeChoice, listDisks } from '../../../provision/runtime/list-disks.ts'
@@ -39,6 +40,19 @@ const look = (name: string, first: number, label = '', parts = '') =>
 const MBR =
   '=>       63  3907029105    da0  MBR  (1.8T)\n         63        1985         - free -  (993K)\n       2048  3907024896  da0s1  ntfs  (1.8T)\n'
 
+/** Of several commands at once the box's sshd (MaxSessions) refuses some: this reader refuses the second. */
+const oneAtATime = (inner: Reader): Reader => {
+  let isBusy = false
+  return {
+    read: async (command) => {
+      if (isBusy) throw new KnoxError('unreachable', 'too many sessions')
+      isBusy = true
+      await setImmediate()
+      return inner.read(command).finally(() => (isBusy = false))
+    },
+  }
+}
+
 /**
  * a box with four disks: one holds its system, one is full of somebody's files, one does not answer, one is blank; and a CD
  * drive, a card reader without a card, and a name that is a command
@@ -56,7 +70,7 @@ const reader = (asked: string[]): Reader => ({
 describe('the box’s disks', () => {
   test('are listed with model, serial, size, sectors and what is on them; the one in use is not looked at', async () => {
     const asked: string[] = []
-    const { free, inUse } = await listDisks(reader(asked))
+    const { free, inUse } = await listDisks(oneAtATime(reader(asked)))
     assert.deepEqual(asked, ['da0', 'da1', 'da2'])
     assert.deepEqual(
       inUse.map(({ name }) => name),

@@ -1,14 +1,23 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import type { Change, Read, Runner } from '../../../provision/core/command.ts'
 import { KnoxError } from '../../../provision/core/errors.ts'
+import { failureOf } from '../../../provision/system/runner.ts'
 import { parseConfig } from '../../../provision/system/config-file.ts'
-import { checkDisk, checkSame, preparations, prepareDisk } from '../../../provision/runtime/prepare-disk.ts'
-import { beginDisk, isUnfinished } from '../../../provision/runtime/unfinished-disk.ts'
+import {
+  changesOf,
+  checkDisk,
+  checkSame,
+  preparations,
+  prepareDisk,
+  wordsOf,
+} from '../../../provision/runtime/prepare-disk.ts'
+import { beginDisk, isUnfinished, markEncrypted } from '../../../provision/runtime/unfinished-disk.ts'
 import { Secret } from '../../../provision/core/secret.ts'
-import { writeRate } from '../../../provision/tools/dd.ts'
+import { writeZeros, writtenRate } from '../../../provision/tools/dd.ts'
 import type { Disk } from '../../../provision/tools/disk.ts'
 import { ignore } from '../../support/fake-box.ts'
 import { knoxError, tempFolder, thrownBy } from '../../support/expect.ts'
@@ -20,11 +29,14 @@ const METADATA = Buffer.concat([Buffer.from('GEOM::ELI'), Buffer.alloc(503, 7)])
 const nameOf = ({ argv }: Change) => argv.slice(0, 2).join(' ')
 
 /** A root shell on a box: `fails` is the name of the change that fails, `attached` what geli shows afterwards. */
-const shell = (options: { fails?: string; attached?: string; metadata?: Buffer; deaf?: boolean } = {}) => {
+const shell = (
+  options: { fails?: string; attached?: string; metadata?: Buffer; deaf?: boolean; rate?: string } = {},
+) => {
   const done: Change[] = []
   const runner: Runner = {
     read: <T>(command: Read<T>): Promise<T> => {
       if (options.deaf === true) return Promise.reject(new KnoxError('unreachable', 'gone'))
+      if ((command as unknown) === writtenRate) return Promise.resolve(command.parse(options.rate ?? ''))
       const isList = command.argv.join(' ').includes('geli status')
       return Promise.resolve(
         command.parse(isList ? (options.attached ?? '') : (options.metadata ?? METADATA).toString('hex')),
@@ -78,6 +90,13 @@ describe('a disk', () => {
       assert.throws(() => checkSame(disk, { ...disk, contents }), knoxError('refused'))
     assert.throws(() => checkDisk({ ...disk, bytes: 1e6 }, true), knoxError('refused', /too small/))
   })
+
+  test('is confirmed by what is printed on it, and by a word more where it is not blank', () => {
+    assert.deepEqual(wordsOf(disk, false), ['X1', 'WD'])
+    assert.deepEqual(wordsOf(disk, true), ['X1 ERASE', 'WD ERASE'])
+    const bare = { ...disk, serial: undefined, description: 'unknown model' }
+    assert.deepEqual([wordsOf(bare, false), wordsOf(bare, true)], [['da1'], ['da1 ERASE']])
+  })
 })
 
 describe('preparing a disk', () => {
@@ -101,6 +120,29 @@ describe('preparing a disk', () => {
       await assert.rejects(prepareDisk(config, folder, runner, ignore), knoxError('failed', /^no/))
       assert.deepEqual(done.map(nameOf).slice(-2), ['zpool export', 'geli detach'], fails)
     }
+  })
+
+  test('whose key does not open it right after init tells of geli’s fault on ARM, and makes no pool', async (t) => {
+    const folder = await keyFolder(t)
+    const { done, runner } = shell()
+    // what geli attach of 10.2 says there, through the runner's own reading of it
+    const said = { exitCode: 1, stdout: '', stderr: 'geli: Wrong key for da1.\n', signal: null }
+    const arm: Runner = {
+      ...runner,
+      act: async (change) => {
+        await runner.act(change)
+        if (nameOf(change) === 'geli attach')
+          throw failureOf({ ...said, argv: change.argv }, change.failures ?? [])
+      },
+    }
+    await assert.rejects(
+      prepareDisk(config, folder, arm, ignore),
+      knoxError(
+        'key-rejected',
+        /the key is wrong\n.*right after init.*32-bit ARM with FreeBSD 10\.2.*Wrong key for da1/s,
+      ),
+    )
+    assert.ok(!done.map(nameOf).includes('zpool create'))
   })
 
   test('with the disk still attached at the end is left-unlocked, whatever else went wrong', async (t) => {
@@ -151,29 +193,52 @@ describe('a disk whose preparation was cut off', () => {
 
   test('is known again by serial number and size, until it is finished', async (t) => {
     const folder = await keyFolder(t)
-    assert.equal(await isUnfinished(folder, disk), false)
+    assert.equal(await isUnfinished(shell().runner, folder, disk), false)
     await beginDisk(folder, disk)
-    assert.equal(await isUnfinished(folder, disk), true)
-    assert.equal(await isUnfinished(folder, { ...disk, name: 'da0' }), true)
+    assert.equal(await isUnfinished(shell().runner, folder, disk), true)
+    assert.equal(await isUnfinished(shell().runner, folder, { ...disk, name: 'da0' }), true)
     for (const other of [{ serial: 'X2' }, { serial: undefined }, { bytes: 1e12 }])
-      assert.equal(await isUnfinished(folder, { ...disk, ...other }), false)
+      assert.equal(await isUnfinished(shell().runner, folder, { ...disk, ...other }), false)
     const { runner } = shell({ fails: 'zpool create' })
     await thrownBy(() => prepareDisk(config, folder, runner, ignore))
-    assert.equal(await isUnfinished(folder, disk), true)
+    assert.equal(await isUnfinished(shell().runner, folder, disk), true)
     await prepareDisk(config, folder, shell().runner, ignore)
-    assert.equal(await isUnfinished(folder, disk), false)
+    assert.equal(await isUnfinished(shell().runner, folder, disk), false)
   })
 
   test('without a serial number is never taken for it', async (t) => {
     const folder = await keyFolder(t)
     await beginDisk(folder, { ...disk, serial: undefined })
-    assert.equal(await isUnfinished(folder, { ...disk, serial: undefined }), false)
+    assert.equal(await isUnfinished(shell().runner, folder, { ...disk, serial: undefined }), false)
+  })
+
+  test('once encrypted is known by its GELI metadata, without a serial number too, and no other disk is', async (t) => {
+    const folder = await keyFolder(t)
+    const bare = { ...disk, serial: undefined }
+    await beginDisk(folder, bare)
+    await thrownBy(() => prepareDisk(config, folder, shell({ fails: 'zpool create' }).runner, ignore))
+    assert.equal(await isUnfinished(shell().runner, folder, bare), true)
+    const other = shell({ metadata: Buffer.concat([METADATA.subarray(0, 511), Buffer.from([8])]) })
+    for (const one of [bare, disk]) assert.equal(await isUnfinished(other.runner, folder, one), false)
+    assert.equal(await isUnfinished(shell({ deaf: true }).runner, folder, bare), false)
+    assert.equal(await isUnfinished(shell().runner, folder, { ...bare, contents: 'blank' }), false)
+  })
+
+  test('that holds data again is the owner’s, whatever it was when it was begun', async (t) => {
+    const folder = await keyFolder(t)
+    await beginDisk(folder, disk)
+    for (const contents of ['blank', 'geli'] as const)
+      assert.equal(await isUnfinished(shell().runner, folder, { ...disk, contents }), true)
+    assert.equal(await isUnfinished(shell().runner, folder, { ...disk, contents: 'data' }), false)
+    await markEncrypted(folder, METADATA)
+    assert.equal(await isUnfinished(shell().runner, folder, { ...disk, contents: 'data' }), false)
   })
 })
 
 describe('the speed of a disk', () => {
   test('is read from what dd says on FreeBSD and on Linux', () => {
-    const { parse, argv } = writeRate('/dev/da1', 64)
+    const { argv } = writeZeros('/dev/da1', 64)
+    const { parse } = writtenRate
     assert.deepEqual(argv.slice(-3), ['/dev/da1', '1048576', '64'])
     assert.equal(
       parse(
@@ -195,5 +260,37 @@ describe('the speed of a disk', () => {
       ['/dev/da1', 'geli init'],
       ['/dev/da1.eli', 'zpool create'],
     ])
+  })
+
+  test('is no reading: every byte that it overwrites is in the list of changes, as it is done', async (t) => {
+    const folder = await keyFolder(t)
+    const shown = (speed: boolean) =>
+      changesOf(preparations(config, new Secret('key', ''), speed)).map(({ argv }) => argv)
+    assert.deepEqual(
+      shown(true).filter(([program]) => program === '/bin/sh'),
+      [writeZeros('/dev/da1', 64).argv, writeZeros('/dev/da1.eli', 64).argv],
+    )
+    assert.ok(shown(false).every(([program]) => program !== '/bin/sh'))
+    const { done, runner } = shell({
+      rate: '67108864 bytes transferred in 2.000000 secs (33554432 bytes/sec)',
+    })
+    assert.equal(await prepareDisk(config, folder, runner, ignore, true), 33554432)
+    assert.deepEqual(
+      done.map(({ argv }) => argv),
+      shown(true),
+    )
+  })
+
+  test('is taken from what dd really said, and a dd that fails says why', async (t) => {
+    const file = join(await tempFolder(t), 'disk')
+    const run = ({ argv: [program = '', ...words] }: Change | Read<unknown>) =>
+      spawnSync(program, words, { encoding: 'utf8' })
+    assert.equal(run(writeZeros(file, 1)).status, 0)
+    assert.equal((await stat(file)).size, 1024 * 1024)
+    const { stdout } = run(writtenRate)
+    assert.ok(writtenRate.parse(stdout) > 0)
+    const failed = run(writeZeros('/nowhere/at/all', 1))
+    assert.deepEqual([failed.status, /nowhere/.test(failed.stderr)], [1, true])
+    assert.notEqual(run(writtenRate).status, 0)
   })
 })
