@@ -28,10 +28,21 @@ const shownBy = async ({ host, port }: Address): Promise<readonly string[]> => {
   return [...new Set(stdout.split('\n').flatMap((line) => fingerprintOf(line) ?? []))]
 }
 
-/** The error for another machine at the box's address: `key-rejected`, with both fingerprints. */
-const otherMachine = async (box: Box, address: Address): Promise<KnoxError> => {
+/**
+ * The error for an address where ssh met another host key than the box's, or none that was proved: `key-rejected` with both
+ * fingerprints. A machine that shows the box's own key is the box, which does not answer as it should, or poses as it: `unreachable`.
+ */
+const otherMachine = async (box: Box, address: Address, theirs: readonly string[]): Promise<KnoxError> => {
   const ours = fingerprintOf(await readFile(join(box.folder, `${KEY_FILES.hostKey}.pub`), 'utf8'))
-  const theirs = await shownBy(address)
+  if (ours !== undefined && theirs.includes(ours))
+    return new KnoxError(
+      'unreachable',
+      `the box’s host key is shown at ${formatAddress(address)}, but it was not proved`,
+      [
+        'try again: a box that is busy ends connections early',
+        'nothing was sent there, and knox.yaml was not changed',
+      ],
+    )
   return new KnoxError('key-rejected', `another machine than the box answers at ${formatAddress(address)}`, [
     `its host key is ${theirs.length === 0 ? 'unknown' : theirs.join(' or ')}`,
     `the box’s is ${ours ?? 'unknown'}`,
@@ -41,12 +52,14 @@ const otherMachine = async (box: Box, address: Address): Promise<KnoxError> => {
 }
 
 /** The error for an address where the box did not prove itself: nobody there (`unreachable`), or another machine. */
-export const notTheBox = async (box: Box, address: Address): Promise<KnoxError> =>
-  (await shownBy(address)).length > 0
-    ? otherMachine(box, address)
+export const notTheBox = async (box: Box, address: Address): Promise<KnoxError> => {
+  const theirs = await shownBy(address)
+  return theirs.length > 0
+    ? otherMachine(box, address, theirs)
     : new KnoxError('unreachable', `the box does not answer at ${formatAddress(address)}`, [
         'is it there, and is the port forwarded to it? knox.yaml was not changed',
       ])
+}
 
 /**
  * Asks the box whether it lives: the first address where it says hello; its disk stays as it is. Undefined if nobody answers.
@@ -62,7 +75,7 @@ export const knock = async (box: Box, emit: Emit): Promise<Answer | undefined> =
       if (!(error instanceof KnoxError)) throw error
       if (error.code === 'unreachable') continue
       if (error.code !== 'key-rejected' || (await isBox(box, address))) throw error
-      throw await otherMachine(box, address)
+      throw await otherMachine(box, address, await shownBy(address))
     }
   return undefined
 }

@@ -28,7 +28,7 @@ describe('an address in the other house', { skip: noSshd }, () => {
     await writeFile(join(dir, 'stranger'), `HostKey ${other}\n`)
     const [box, stranger] = [await startSshd(t, join(dir, 'box')), await startSshd(t, join(dir, 'stranger'))]
     answers.push(answer({ box, stranger }))
-    return { dir, world, keys, other, yaml: () => readFile(join(dir, 'knox.yaml'), 'utf8') }
+    return { dir, world, keys, other, answers, yaml: () => readFile(join(dir, 'knox.yaml'), 'utf8') }
   }
 
   test('is written first, once the box has proved its host key at that port', async (t) => {
@@ -41,10 +41,23 @@ describe('an address in the other house', { skip: noSshd }, () => {
     const { world, yaml, keys, other } = await start(t, ({ stranger }) => `127.0.0.1:${stranger}`)
     const before = await yaml()
     const [theirs, ours] = [printOf(`${other}.pub`), printOf(join(keys, 'ssh_host_ed25519_key.pub'))]
-    await assert.rejects(placement.act(world) as Promise<void>, (error) =>
+    await assert.rejects(placement.act(world), (error) =>
       [theirs, ours].every((print) =>
         knoxError('key-rejected', new RegExp(print.replaceAll('+', '\\+')))(error),
       ),
+    )
+    assert.equal(await yaml(), before)
+  })
+
+  test('where the box shows its key and ends the connection is no other machine: try again', async (t) => {
+    const { dir, world, keys, yaml, answers } = await start(t, () => '127.0.0.1:1')
+    const busy = `HostKey ${keys}/ssh_host_ed25519_key\nPasswordAuthentication no\nMaxAuthTries 0\n`
+    await writeFile(join(dir, 'busy'), busy)
+    answers[0] = `127.0.0.1:${await startSshd(t, join(dir, 'busy'))}`
+    const before = await yaml()
+    await assert.rejects(
+      placement.act(world),
+      knoxError('unreachable', /host key is shown at 127\.0\.0\.1:.*but it was not proved.*try again/s),
     )
     assert.equal(await yaml(), before)
   })
@@ -53,7 +66,7 @@ describe('an address in the other house', { skip: noSshd }, () => {
     const { world, yaml } = await start(t, () => '127.0.0.1:1')
     const before = await yaml()
     await assert.rejects(
-      placement.act(world) as Promise<void>,
+      placement.act(world),
       knoxError('unreachable', /does not answer at 127\.0\.0\.1:1.*is the port forwarded/s),
     )
     assert.equal(await yaml(), before)
