@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { userInfo } from 'node:os'
-import { KnoxError } from '../core/errors.ts'
+import { KnoxError, messageOf } from '../core/errors.ts'
 import { quoteAll } from '../core/quote.ts'
 import { formatBytes, formatDuration } from '../core/sizes.ts'
 import { planFromReceipt, readHome } from '../runtime/backup.ts'
@@ -92,24 +92,45 @@ export const firstBackup: Step = {
   },
 }
 
-/** Every day from now on. */
+/** A machine without crontab(1), or a user who may not have one: knox cannot write the schedule. */
+const isWithoutCron = (error: unknown): boolean =>
+  error instanceof KnoxError && ['platform', 'refused'].includes(error.code)
+
+/** Every day from now on. Where cron cannot be told, its line is printed, and the road goes on. */
 export const schedule: Step = {
   title: 'the schedule',
   plan: 'knox schedule',
+  optional: true,
   look: async (world) => {
     const path = await findConfig(world.configPath)
     if (path === undefined) return undefined
-    const line = findLine(await runnerAt(HERE, silent).read(readCrontab), path)
+    const crontab = await runnerAt(HERE, silent)
+      .read(readCrontab)
+      .catch((error: unknown) => {
+        if (isWithoutCron(error)) return ''
+        throw error
+      })
+    const line = findLine(crontab, path)
     const said = world.owner.args.text('time')
     return line === undefined || said === undefined || runsAt(line, parseTime(said)) ? line : undefined
   },
-  act: async ({ owner }) => {
+  act: async ({ owner, emit }) => {
     const time = await owner.ask({
       question: 'when shall it run, every day?',
       flag: 'time',
       initial: '17:59',
       problem: problemOfTime,
     })
-    await owner.run(['schedule', '--time', time])
+    try {
+      await owner.run(['schedule', '--time', time])
+    } catch (error) {
+      if (!isWithoutCron(error)) throw error
+      emit({
+        type: 'warning',
+        text: messageOf(error),
+        hint: 'whatever runs things daily here can take this line’s command:',
+      })
+      await owner.run(['schedule', '--time', time, '--print'])
+    }
   },
 }
