@@ -22,6 +22,7 @@ import {
   type PlannedCertificate,
 } from '../provision/keys/key-folder.ts'
 import { keyTable } from '../provision/keys/key-table.ts'
+import { isOnOwnDisk } from '../provision/runtime/own-disk.ts'
 import { findConfig, homeFolder, newConfigPath, parseConfig } from '../provision/system/config-file.ts'
 import { writeFileAtomic } from '../provision/system/files.ts'
 import { withLock } from '../provision/system/lock.ts'
@@ -147,6 +148,12 @@ const backup = async (knox: Knox, words: readonly string[]): Promise<undefined> 
     ...made.commands.map((command) => `  ${command}`),
     'keep both away from home and from the box',
   ].join('\n')
+  if (await isOnOwnDisk(made.file, folder, config.home.pool))
+    knox.emit({
+      type: 'warning',
+      text: `${made.file} is on a disk of this machine: it is lost when that is`,
+      hint: 'copy both files to a stick, and keep it in another house',
+    })
   knox.result(text, made)
   return undefined
 }

@@ -203,3 +203,10 @@ export const diff = (dataset: string, from: string, to: string): Read<readonly F
     }),
   failures: FAILURES,
 })
+
+/** The dataset in which an absolute path lies; fails where that is no ZFS. */
+export const datasetAt = (path: string): Read<string> => ({
+  effect: 'read',
+  argv: ['zfs', 'list', '-H', '-o', 'name', path],
+  parse: (stdout) => stdout.trim(),
+})
