@@ -7,6 +7,8 @@ export const KEY_FILES = {
   disk: 'geli.key',
   sshConfig: 'ssh_config',
   knownHosts: 'known_hosts',
+  /** says when the wizard made a card with these keys */
+  card: 'card-made',
 } as const
 
 /** Where the box's script lives; the forced commands of the certificates name it. */

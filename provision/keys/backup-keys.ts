@@ -16,6 +16,7 @@ import { isMemberName, packUstar, unpackUstar, type Member } from './ustar.ts'
 const LEFT_OUT: readonly string[] = [
   KEY_FILES.sshConfig,
   KEY_FILES.knownHosts,
+  KEY_FILES.card,
   'keys-backup.json',
   'lock',
   'knox.log',

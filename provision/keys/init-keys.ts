@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KnoxError } from '../core/errors.ts'
 import { KEY_FILES, LOGINS } from '../core/keys.ts'
@@ -35,6 +35,10 @@ export interface InitPlan {
   readonly replaced: readonly string[]
 }
 
+/** True for what tells of a disk or a card that was made with the keys beside it. */
+const isMadeWithKeys = (name: string): boolean =>
+  name === KEY_FILES.card || /^geli-metadata-.*\.bin$/.test(name)
+
 /** What initKeys would do. Throws `refused` if a file exists and `force` is not given; changes nothing. */
 export const planInit = async (folder: string, force: boolean): Promise<InitPlan> => {
   const found = await Promise.all(MADE_FILES.map((name) => exists(join(folder, name))))
@@ -44,7 +48,8 @@ export const planInit = async (folder: string, force: boolean): Promise<InitPlan
       'nothing was changed',
       '--force makes new ones and keeps these in a sub-folder; the box and its disk still need these',
     ])
-  return { files: MADE_FILES, replaced }
+  const more = replaced.length === 0 ? [] : (await readdir(folder)).filter(isMadeWithKeys).sort()
+  return { files: MADE_FILES, replaced: [...replaced, ...more] }
 }
 
 export interface InitOptions {
