@@ -53,6 +53,11 @@ export const setup = defineCommand({
       value: 'FILE',
       help: 'the image for the card (default: it is built)',
     },
+    builder: {
+      type: 'string',
+      value: 'USER@HOST',
+      help: 'a FreeBSD that builds the image, if this machine is none',
+    },
     card: { type: 'string', value: 'DEVICE', help: 'the card to write it to' },
     'keys-backup': { type: 'string', value: 'FILE', help: 'where the encrypted copy of the keys goes' },
     time: { type: 'string', value: 'HH:MM', help: 'when it runs every day (default: 17:59)' },

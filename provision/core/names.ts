@@ -92,6 +92,13 @@ export const parseAddress = (text: string): Address | undefined => {
   return known && port >= 1 && port <= 65_535 ? { host, port } : undefined
 }
 
+/** `user@host`, or with any address that parseAddress takes; undefined if it is none. */
+export const parseLogin = (text: string): (Address & { readonly user: string }) | undefined => {
+  const [, user, rest] = /^([a-z_][a-z0-9_-]{0,31})@(.+)$/.exec(text) ?? []
+  const address = parseAddress(rest ?? '')
+  return user === undefined || address === undefined ? undefined : { user, ...address }
+}
+
 /** As knox.yaml takes it: port 22 is not said. */
 export const formatAddress = ({ host, port }: Address): string => {
   if (port === 22) return host

@@ -1,13 +1,11 @@
-import { readdir } from 'node:fs/promises'
 import { KnoxError } from '../core/errors.ts'
 import { formatAddress, parseAddress } from '../core/names.ts'
-import { newestImage } from '../core/image-name.ts'
 import { ownAddress } from '../runtime/adopt-login.ts'
 import { isBox } from '../runtime/discover.ts'
 import { knock } from '../runtime/knock.ts'
 import { prepareBox } from '../runtime/target.ts'
 import { isBoxAt, problemOfAddress, proveAndWrite, writeAddress } from './address.ts'
-import { problemOfFile, typedPath } from './files.ts'
+import { makeCard } from './card.ts'
 import { configNow, type Step, type World } from './step.ts'
 
 const silent = () => undefined
@@ -50,33 +48,6 @@ const adopt = async (world: World): Promise<void> => {
       ...(sshConfig === undefined ? [] : [`--ssh-config=${sshConfig}`]),
     ])
   await writeAddress(world, own === undefined ? address : formatAddress(own))
-}
-
-/** The path of an image: the one that is named, else it is built; build-image takes seconds if nothing has changed since it was. */
-const imageForCard = async (world: World): Promise<string> => {
-  const image = await world.owner.ask({
-    question: 'an image for it? (Enter: build it)',
-    flag: 'image',
-    initial: '',
-    problem: (text) => (text === '' ? undefined : problemOfFile(text)),
-  })
-  if (image !== '') return image
-  await world.owner.run(['build-image'])
-  const built = newestImage(await readdir('.'), await configNow(world))
-  if (built !== undefined) return built
-  throw new KnoxError('failed', 'build-image left no image in this folder')
-}
-
-const makeCard = async (world: World): Promise<void> => {
-  const image = await imageForCard(world)
-  await world.owner.run(['flash'])
-  const device = await world.owner.ask({
-    question: 'which of these drives is the card? (its path, as shown)',
-    flag: 'card',
-    problem: (text) => (text.startsWith('/') ? undefined : 'needs a path such as /dev/sdb'),
-  })
-  await world.owner.run(['flash', typedPath(image), device])
-  await world.owner.run(['discover', '--wait', '--write'])
 }
 
 const ACTS: Readonly<Record<string, (world: World) => Promise<void>>> = {

@@ -13,6 +13,7 @@ export const worldOf = async (
   t: TestContext,
   answers: readonly string[],
   said: Readonly<Record<string, string>> = {},
+  flags: readonly string[] = [],
 ) => {
   const dir = await tempFolder(t)
   const configPath = join(dir, 'knox.yaml')
@@ -32,7 +33,7 @@ export const worldOf = async (
   }
   const world: World = {
     owner: {
-      args: { flag: () => false, text: (name) => said[name] },
+      args: { flag: (name) => flags.includes(name), text: (name) => said[name] },
       ask,
       choose: () => Promise.reject(new Error('nothing to choose')),
       run: (words) => {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Change, Read } from '../../core/command.ts'
-import { parseAddress } from '../../core/names.ts'
+import { parseLogin } from '../../core/names.ts'
 import { KnoxError } from '../../core/errors.ts'
 import type { Emit } from '../../core/events.ts'
 import { quoteAll } from '../../core/quote.ts'
@@ -26,9 +26,8 @@ const forAnyShell = (argv: readonly string[]): string => {
 /** `root@host`, `root@host:port`, or undefined for this machine. Throws `config` for what is none. */
 export const builderPlace = (builder: string | undefined): Place => {
   if (builder === undefined) return HERE
-  const [, user, rest] = /^([a-z_][a-z0-9_-]{0,31})@(.+)$/.exec(builder) ?? []
-  const address = parseAddress(rest ?? '')
-  if (user === undefined || address === undefined)
+  const login = parseLogin(builder)
+  if (login === undefined)
     throw new KnoxError('config', `image.builder is not a machine: ${JSON.stringify(builder)}`, [
       'such as root@builder.lan:22',
     ])
@@ -40,11 +39,11 @@ export const builderPlace = (builder: string | undefined): Place => {
     '-o',
     'ServerAliveInterval=30',
     '-p',
-    address.port.toString(),
+    login.port.toString(),
   ]
   return {
     name: builder,
-    wrap: (argv) => [...ssh, `${user}@${address.host}`, '--', forAnyShell(argv)],
+    wrap: (argv) => [...ssh, `${login.user}@${login.host}`, '--', forAnyShell(argv)],
     failures: SSH_FAILURES,
   }
 }
