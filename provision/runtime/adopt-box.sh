@@ -84,22 +84,29 @@ check() {
   done <"new/$(number_of /etc/fstab)"
 }
 
-# after a power cut or a reboot the machine decides again, by itself
+# After a power cut or a reboot the machine decides again, by itself. The line comes first: what stands there may end early
+# or never, and keeps its mode.
 at_boot() {
-  printf '/bin/sh %s %s guard-boot %s </dev/null >/dev/null 2>&1 &\n' "$self" "$dir" "$seconds" >guard.line
-  forget_boot
-  if [ -f "$boot" ]; then cp -p "$boot" "$boot.knox-new"; else : >"$boot.knox-new"; fi
-  cat guard.line >>"$boot.knox-new" || die 'the switch cannot be set for the next start'
-  chmod 644 "$boot.knox-new"
+  printf '/bin/sh %s %s guard-boot %s </dev/null >/dev/null 2>&1 &\n' "$self" "$dir" "$seconds" >guard.line &&
+    forget_boot && new_boot && cat guard.line >"$boot.knox-new" || die 'the switch cannot be set for the next start'
+  if [ -f "$boot" ]; then cat "$boot" >>"$boot.knox-new" || die "$boot cannot be kept"; fi
   mv -f "$boot.knox-new" "$boot" || die 'the switch cannot be set for the next start'
   durable "$boot"
 }
 
+# an empty file with the mode of rc.local
+new_boot() {
+  rm -f "$boot.knox-new"
+  [ ! -f "$boot" ] || cp -p "$boot" "$boot.knox-new" || return 1
+  : >"$boot.knox-new"
+}
+
 forget_boot() {
   [ -f "$boot" ] || return 0
+  new_boot || return 1
   grep -v -F "$self" "$boot" >"$boot.knox-new"
   if [ -s "$boot.knox-new" ]; then
-    chmod 644 "$boot.knox-new" && mv -f "$boot.knox-new" "$boot"
+    mv -f "$boot.knox-new" "$boot"
   else
     rm -f "$boot.knox-new" "$boot"
   fi
@@ -204,17 +211,14 @@ confirm() {
   fi
 }
 
-# true once somebody has decided. One sleep measures the time: on a slow machine a loop takes much longer than its sleeps.
+# True once somebody has decided. One sleep measures the time: on a slow machine a loop takes much longer than its sleeps.
+# Nothing is written here: the root may be read-only.
 decided_in_time() {
-  rm -f late
-  (
-    sleep "$seconds"
-    : >late
-  ) &
+  sleep "$seconds" &
   timer=$!
-  while [ ! -e late ]; do
+  while kill -0 "$timer" 2>/dev/null; do
     if [ -d decided ]; then
-      kill "$timer" 2>/dev/null
+      kill "$timer"
       return 0
     fi
     sleep 1
@@ -235,6 +239,7 @@ guard-boot) decided_in_time || { undo && shutdown -r now; } ;;
 rearm)
   # the files stay; only the next start is still to be proved
   [ -e confirmed ] || die 'this run is not confirmed'
+  writable
   at_boot
   rm -rf confirmed decided
   sync

@@ -1,7 +1,13 @@
 #!/bin/sh
 # One stand-in for several programs of FreeBSD 10.2, told apart by its name; refuses words the real one has not.
+# $state is /root of the machine by a way that stays writable when the machine's own root is not.
 name=${0##*/}
+state=/run/state
 wrong() { echo "$name: illegal words: $*" >&2; exit 64; }
+# the machine's root is these three
+remount() {
+  for part in /root /etc /boot; do /bin/mount -o "remount,bind,$1" "$part" || return; done
+}
 case $name in
 uname)
   case $* in -s | '') echo "${SYSTEM:-$(cat /root/.system)}" ;; -m | -p) echo amd64 ;; -r) cat /root/.version ;; *) wrong "$@" ;; esac ;;
@@ -17,7 +23,8 @@ route)
 mount)
   case $* in
   -p) cat /root/.mounts ;;
-  '-uw /' | '-ur /') ;;
+  '-uw /') remount rw ;;
+  '-ur /') remount ro ;;
   *) wrong "$@" ;; esac ;;
 ps)
   case $* in '-axo comm') printf 'COMMAND\ninit\nsshd\nntpd\ncron\ngetty\n' ;; *) wrong "$@" ;; esac ;;
@@ -28,7 +35,7 @@ pw)
   'usershow root') echo "root:$(cat /root/.password):0:0::0:0:Charlie &:/root:/bin/csh" ;;
   'usermod root -h -')
     [ ! -e /root/.fail-pw ] || exit 0
-    echo '*' >/root/.password
+    echo '*' >$state/.password
     sed 's/^root:[^:]*:/root:*:/' /etc/shadow >/etc/shadow.new && mv /etc/shadow.new /etc/shadow ;;
   *) wrong "$@" ;; esac ;;
 fsync)
@@ -43,7 +50,7 @@ service)
   # says that it has started, and has not
   if [ -e /root/.deaf-service ] && grep -q knox-ca /etc/ssh/sshd_config; then exit 0; fi
   if [ -e /root/.fail-service ] && grep -q knox-ca /etc/ssh/sshd_config; then exit 1; fi
-  /usr/sbin/sshd -f /etc/ssh/sshd_config -E /root/.sshd.log ;;
+  /usr/sbin/sshd -f /etc/ssh/sshd_config -E $state/.sshd.log ;;
 mv)
   if [ -e /root/.fail-mv ]; then
     case $* in *'.knox-new /etc/rc.conf') exit 1 ;; esac
@@ -51,10 +58,10 @@ mv)
   exec /usr/bin/mv "$@" ;;
 shutdown)
   [ "$*" = '-r now' ] || wrong "$@"
-  echo $(($(cat /root/.boottime) + 100)) >/root/.boottime
-  echo reboot >>/root/.starts
-  [ ! -e /root/.mounts.next ] || mv /root/.mounts.next /root/.mounts
-  [ ! -e /root/.swap.next ] || mv /root/.swap.next /root/.swap
+  echo $(($(cat /root/.boottime) + 100)) >$state/.boottime
+  echo reboot >>$state/.starts
+  [ ! -e $state/.mounts.next ] || mv $state/.mounts.next $state/.mounts
+  [ ! -e $state/.swap.next ] || mv $state/.swap.next $state/.swap
   pids=$(cat /run/sshd.pid)
   kill "$pids"
   for process in /proc/[0-9]*; do
@@ -65,7 +72,7 @@ shutdown)
   rm -f /run/sshd.pid
   sleep 1
   if [ ! -e /root/.fail-start ] || ! grep -q knox-ca /etc/ssh/sshd_config; then
-    /usr/sbin/sshd -f /etc/ssh/sshd_config -E /root/.sshd.log
+    /usr/sbin/sshd -f /etc/ssh/sshd_config -E $state/.sshd.log
   fi
   [ ! -f /etc/rc.local ] || /bin/sh /etc/rc.local ;;
 *) wrong "$@" ;;

@@ -9,6 +9,7 @@ mount --bind "$dir/boot" /boot
 mount --bind "$dir/bin" /usr/local/sbin
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/sshd
+ln -s "$dir/root" /run/state
 /usr/sbin/sshd -f /etc/ssh/sshd_config -E "$dir/sshd.log"
 : >"$dir/ready"
 exec sleep 600

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { copyFile, mkdir, stat, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { exists } from '../../provision/system/files.ts'
+import { noSandbox, OLD, startSandbox, type Sandbox } from '../support/adopt/sandbox.ts'
+
+/** The switch of adopt-box.sh at the next start of a machine, on a root that is really read-only. */
+
+const skip = noSandbox() ?? false
+const SCRIPT = resolve(import.meta.dirname, '../../provision/runtime/adopt-box.sh')
+const FOLDER = '/root/knox-before/20261123T220000Z'
+
+/** A machine with one file changed by a confirmed run, which has kept its old text. */
+const changedMachine = (t: TestContext): Promise<Sandbox> =>
+  startSandbox(t, async (dir) => {
+    const folder = join(dir, FOLDER)
+    await mkdir(join(folder, 'old'), { recursive: true })
+    await copyFile(SCRIPT, join(folder, 'adopt-box.sh'))
+    await writeFile(join(folder, 'list'), '0 0644 /etc/rc.conf\n')
+    await writeFile(join(folder, 'old/0'), OLD['etc/rc.conf'])
+    await writeFile(join(dir, 'etc/rc.conf'), 'hostname="new"\n')
+    for (const name of ['armed', 'confirmed']) await writeFile(join(folder, name), '')
+    await mkdir(join(folder, 'decided'))
+  })
+
+const step = (words: string) => `/bin/sh ${FOLDER}/adopt-box.sh ${FOLDER} ${words}`
+
+/** Runs it on the machine, by the way in that stands; throws what it said. */
+const on = async (box: Sandbox, command: string): Promise<void> => {
+  const { code, stdout, stderr } = await box.oldWay(command)
+  assert.equal(code, 0, stdout + stderr)
+}
+
+const comesBack = async (box: Sandbox): Promise<void> => {
+  for (let i = 0; i < 100 && !(await exists(join(box.dir, FOLDER, 'undone'))); i += 1) await sleep(100)
+  assert.equal(await box.file('/etc/rc.conf'), OLD['etc/rc.conf'])
+  for (let i = 0; i < 50 && (await box.file('/root/.starts')) === undefined; i += 1) await sleep(100)
+  assert.equal(await box.file('/root/.starts'), 'reboot\n')
+}
+
+test(
+  'on a read-only root it is set again, fires after the start, brings the old files back and restarts',
+  { skip },
+  async (t) => {
+    const box = await changedMachine(t)
+    await on(box, 'mount -ur /')
+    assert.equal((await box.oldWay('touch /root/x')).code, 1)
+    await on(box, step('rearm 1'))
+    await on(box, 'mount -ur / && /bin/sh /etc/rc.local')
+    await comesBack(box)
+    assert.equal(await box.file('/etc/rc.local'), undefined)
+  },
+)
+
+test(
+  'an rc.local that ends early does not keep it from starting, and stays as it was, with its mode',
+  { skip },
+  async (t) => {
+    const box = await changedMachine(t)
+    const local = join(box.dir, 'etc/rc.local')
+    const [text, mode] = ['echo secret >/dev/null\nexit 0\n', 0o600]
+    await on(box, `printf '${text.replaceAll('\n', '\\n')}' >/etc/rc.local && chmod 600 /etc/rc.local`)
+    await on(box, step('rearm 1'))
+    assert.equal((await stat(local)).mode & 0o777, mode)
+    await on(box, '/bin/sh /etc/rc.local')
+    await comesBack(box)
+    assert.equal(await box.file('/etc/rc.local'), text)
+    assert.equal((await stat(local)).mode & 0o777, mode)
+  },
+)
