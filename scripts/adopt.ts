@@ -1,4 +1,5 @@
 import { defineCommand, type Knox } from '../provision/cli/command.ts'
+import type { Board } from '../provision/core/config.ts'
 import { KnoxError } from '../provision/core/errors.ts'
 import { overlayOf, readBoxKeys } from '../provision/image/overlay.ts'
 import { unlockPrivateKey } from '../provision/keys/key-folder.ts'
@@ -9,7 +10,8 @@ import { ownAddress, withOwnLogin, type OwnLogin } from '../provision/runtime/ad
 import { boxOn, changedFiles, planAdoption } from '../provision/runtime/adopt-plan.ts'
 import { proveLogins, restartMachine } from '../provision/runtime/adopt-proof.ts'
 import { prepareBox } from '../provision/runtime/target.ts'
-import { homeFolder } from '../provision/system/config-file.ts'
+import { findConfig, homeFolder } from '../provision/system/config-file.ts'
+import { editConfig } from '../provision/system/edit-config.ts'
 import { withLock } from '../provision/system/lock.ts'
 
 const UNDO_AFTER = 300
@@ -26,6 +28,14 @@ const loginOf = (knox: Knox): OwnLogin => {
   if (address === undefined || more.length > 0)
     throw new KnoxError('usage', 'adopt needs one ADDRESS', ['see: knox adopt --help'])
   return { address, user: knox.args.text('user') ?? 'root', config: knox.args.text('ssh-config') }
+}
+
+/** knox.yaml says of the box what it is, for what is made of it later. */
+const rememberBoard = async (knox: Knox, was: Board, board: Board): Promise<void> => {
+  const path = board === was ? undefined : await findConfig(knox.configPath)
+  if (path === undefined) return
+  await editConfig(path, (document) => document.setIn(['box', 'board'], board))
+  knox.emit({ type: 'note', text: `${path} now says board: ${board}` })
 }
 
 /** It is adopted already: whoever does not want the restart now has refused nothing. */
@@ -89,7 +99,8 @@ export const adopt = defineCommand({
       withOwnLogin(login, knox.emit, async (old) => {
         const paths = (await overlayOf(config.box, keys)).map(({ path }) => path)
         const machine = await old.read(await look(paths))
-        const plan = planAdoption(machine, await overlayOf(boxOn(config.box, machine), keys))
+        const real = boxOn(config.box, machine)
+        const plan = planAdoption(machine, await overlayOf(real, keys))
         const changes = await Promise.all(changedFiles(plan).map(describeChange))
         for (const text of plan.warnings) knox.emit({ type: 'warning', text })
         const found = { version: machine.version, machine: machine.machine, root: machine.root }
@@ -103,6 +114,7 @@ export const adopt = defineCommand({
         const proof = () => proveLogins(box, passphrase, login, folder, knox.emit)
         await adoptMachine(old, plan.files, { folder, undoAfter, proof }, knox.emit)
         knox.whenStopped([])
+        await rememberBoard(knox, config.box.board, real.board)
         if (!knox.args.flag('reboot') && !(await wantsRestart(knox))) return undefined
         knox.whenStopped([`the machine takes all back by itself ${undoAfter} seconds after its start`])
         const checks = await restartMachine(

@@ -31,12 +31,15 @@ const SSHD = '/etc/ssh/sshd_config'
 const KEPT = ['/etc/hostid', '/etc/machine-id', '/entropy']
 const RESOLVER = ['/etc/resolv.conf', '/etc/resolvconf.conf']
 
-/** knox.yaml’s box, with what the machine really is: release, network card and root. */
+const PCS = ['amd64', 'i386']
+
+/** knox.yaml’s box, with what the machine really is: release, network card, and no Raspberry Pi if it is a PC. */
 export const boxOn = (box: BoxConfig, machine: Machine): BoxConfig => {
   const release = `releng/${machine.version}`
   const card = machine.interface
   return {
     ...box,
+    board: PCS.includes(machine.machine) ? 'laptop' : box.board,
     release: isName(NAMES.release, release) ? release : box.release,
     interface: card !== undefined && isName(NAMES.interface, card) ? card : box.interface,
   }

@@ -32,9 +32,14 @@ const flag = (name: string) => (dir: string) => writeFile(join(dir, 'root', name
 describe('knox adopt', { skip, concurrency: 2 }, () => {
   test('makes the box of a machine: the certificate gets in, the plain key does not, the old files are kept', async (t) => {
     const box = await startSandbox(t)
+    // the board that README's own steps leave there; the machine is a PC
+    const yaml = join(box.dir, 'home/knox.yaml')
+    await writeFile(yaml, (await readFile(yaml, 'utf8')).replace('board: laptop', '# board: rpi-b'))
     assert.equal((await box.oldWay()).code, 0)
     const { code, stdout, stderr } = await box.knox(...adoptWords(box, '--yes', '--reboot'))
     assert.equal(code, 0, stderr + stdout)
+    assert.doesNotMatch((await box.file('/etc/rc.conf')) ?? '', /root_rw_mount|-M 800/)
+    assert.match(await readFile(yaml, 'utf8'), /^ {2}board: laptop$/m)
     assert.equal(await box.newWay(), true)
     assert.equal((await box.oldWay()).code, 255)
     const [kept = ''] = await readdir(join(box.dir, 'root/knox-before'))

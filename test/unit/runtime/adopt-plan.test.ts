@@ -6,8 +6,9 @@ import { Secret } from '../../../provision/core/secret.ts'
 import { checksOf, remarksOf } from '../../../provision/runtime/adopt-checks.ts'
 import { describeChange, unifiedDiff } from '../../../provision/runtime/adopt-diff.ts'
 import { parseLook, type Found, type Machine } from '../../../provision/runtime/adopt-look.ts'
-import { changedFiles, planAdoption, type WantedFile } from '../../../provision/runtime/adopt-plan.ts'
+import { boxOn, changedFiles, planAdoption, type WantedFile } from '../../../provision/runtime/adopt-plan.ts'
 import { keepFolder, uploads } from '../../../provision/runtime/adopt.ts'
+import { parseConfig } from '../../../provision/system/config-file.ts'
 import { knoxError } from '../../support/expect.ts'
 
 const answer = (changes: Readonly<Record<string, string>> = {}, files = ''): string => {
@@ -101,6 +102,12 @@ const OVERLAY: readonly WantedFile[] = [
   text('/etc/ttys', 'console none unknown off insecure\n'),
 ]
 const pathsOf = (files: readonly WantedFile[]) => files.map(({ path }) => path)
+
+test('a PC is no Raspberry Pi, whatever knox.yaml says', () => {
+  const { box } = parseConfig('box: {addresses: [a.b]}\nhome: {pool: wd}\n', 'f')
+  const boardOn = (machine: string) => boxOn(box, machineWith([], { machine })).board
+  assert.deepEqual(['amd64', 'i386', 'arm', 'arm64'].map(boardOn), ['laptop', 'laptop', 'rpi-b', 'rpi-b'])
+})
 
 describe('the plan', () => {
   test('sshd_config comes last, and all of the overlay is in it', () => {
