@@ -100,7 +100,7 @@ export const adopt = defineCommand({
         const paths = (await overlayOf(config.box, keys)).map(({ path }) => path)
         const machine = await old.read(await look(paths))
         const real = boxOn(config.box, machine)
-        const plan = planAdoption(machine, await overlayOf(real, keys))
+        const plan = planAdoption(machine, await overlayOf(real, keys), real)
         const changes = await Promise.all(changedFiles(plan).map(describeChange))
         for (const text of plan.warnings) knox.emit({ type: 'warning', text })
         const found = { version: machine.version, machine: machine.machine, root: machine.root }

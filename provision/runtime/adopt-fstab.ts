@@ -44,10 +44,50 @@ const encrypted = (entry: Entry): Entry =>
 
 const isBelow = (point: string, top: string) => point === top || point.startsWith(`${top}/`)
 
+/** sshd and what it needs can be there: without these a start is of no use, and they are checked as before */
+const SYSTEM = ['/usr', '/var']
+const isNfs = (type: string) => type === 'nfs' || type === 'oldnfs'
+
+/**
+ * A file system that may be missing: fsck(8) of pass 0 leaves it alone (it stops the start for a device that is not there),
+ * mount(8) goes on after it, and mount_nfs(8) waits for its server in the background.
+ */
+const dispensable = (entry: Entry): Entry => {
+  if (SYSTEM.includes(entry.point)) return entry
+  const wanted = ['failok', ...(isNfs(entry.type) ? ['bg'] : [])]
+  const options = entry.options.split(',')
+  return { ...entry, options: [...new Set([...options, ...wanted])].join(','), pass: '0' }
+}
+
+/** Lines that a start in another house would wait for, or that name the disk `disk`, which is to hold the backup. */
+export const fstabWarnings = (
+  old: string | undefined,
+  root: { readonly device: string },
+  disk: string,
+): readonly string[] => {
+  const mounts = parseFstab(old ?? '').filter(({ type }) => type !== 'swap')
+  const devices = [...new Set([root.device, ...mounts.map(({ device }) => device)])]
+  const onDisk = new RegExp(`^/dev/${disk}(?:[sp][0-9]+[a-h]?|[a-h])?$`)
+  return [
+    ...devices
+      .filter((device) => device.endsWith('.eli'))
+      .map(
+        (device) => `${shownLine(device)} asks for its passphrase at each start, unless a key file opens it`,
+      ),
+    ...mounts
+      .filter(({ type }) => isNfs(type))
+      .map(({ device }) => `fstab mounts ${shownLine(device)}, which may not be there in another house`),
+    ...devices
+      .filter((device) => onDisk.test(device))
+      .map((device) => `fstab names ${device}, and knox prepare-disk makes ${disk} the disk of the backup`),
+  ]
+}
+
 /**
  * knox's table on the machine's devices. The root keeps its device and gets knox's options (`root` is the device that is
  * mounted there now, used if the old table names none; undefined on ZFS). Swap is what was swap, encrypted: a device
- * that was not is never made one, since that would destroy what it holds. Other file systems stay, but below knox's memory disks.
+ * that was not is never made one, since that would destroy what it holds. Other file systems stay, but those
+ * below knox's memory disks, and none but /usr and /var can stop a start any more.
  */
 export const mergeFstab = (
   old: string | undefined,
@@ -86,7 +126,7 @@ export const mergeFstab = (
     '# fstab(5), written by knox from the one that was here',
     '# Device\tMountpoint\tFStype\tOptions\tDump\tPass#',
     ...newRoot.map(lineOf),
-    ...part('as they were', others),
+    ...part('what was here before', others.map(dispensable)),
     ...part('swap is encrypted with a new key at each boot', swap),
     ...part('memory disks, bounded', memory),
     '',

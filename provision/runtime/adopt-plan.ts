@@ -2,7 +2,7 @@ import type { BoxConfig } from '../core/config.ts'
 import { KnoxError } from '../core/errors.ts'
 import { isName, NAMES, printable } from '../core/names.ts'
 import { Secret } from '../core/secret.ts'
-import { mergeFstab } from './adopt-fstab.ts'
+import { fstabWarnings, mergeFstab } from './adopt-fstab.ts'
 import type { Found, Machine } from './adopt-look.ts'
 import { mergeLoaderConf, mergeRcConf, mergeSshdConfig, networkOf } from './adopt-merge.ts'
 
@@ -30,6 +30,9 @@ const SSHD = '/etc/ssh/sshd_config'
 /** one machine’s own: a new one would make its pools foreign to it */
 const KEPT = ['/etc/hostid', '/etc/machine-id', '/entropy']
 const RESOLVER = ['/etc/resolv.conf', '/etc/resolvconf.conf']
+
+/** what knox.yaml names on the machine */
+type Named = Pick<BoxConfig, 'disk' | 'pool'>
 
 const PCS = ['amd64', 'i386']
 
@@ -72,7 +75,7 @@ const isSame = (content: WantedFile['content'], old: Found | undefined): boolean
   return !(content instanceof Secret) && old?.kind === 'link' && old.to === content.linkTo
 }
 
-const warningsOf = (machine: Machine): readonly string[] => [
+const warningsOf = (machine: Machine, { disk }: Named): readonly string[] => [
   ...machine.overrides.map((path) => `${printable(path)} is read too, and can win over what knox writes`),
   ...(/^\s*sshd_flags=./m.test(textOf(machine, '/etc/rc.conf') ?? '')
     ? ['sshd_flags stays in rc.conf, and can win over sshd_config']
@@ -85,6 +88,7 @@ const warningsOf = (machine: Machine): readonly string[] => [
         `the password of root is ${machine.password}; it becomes none: * lets certificates in, and nobody else`,
       ]
     : []),
+  ...fstabWarnings(textOf(machine, '/etc/fstab'), machine.root, disk),
 ]
 
 /**
@@ -92,7 +96,7 @@ const warningsOf = (machine: Machine): readonly string[] => [
  * which the machine-side check needs. Throws `refused` for a file that cannot be merged or is no file, `busy` if an earlier run
  * is still undecided.
  */
-export const planAdoption = (machine: Machine, overlay: readonly WantedFile[]): Adoption => {
+export const planAdoption = (machine: Machine, overlay: readonly WantedFile[], box: Named): Adoption => {
   if (machine.undecided.length > 0)
     throw new KnoxError('busy', 'an earlier run on this machine is not decided yet', [
       'it undoes itself within minutes; try again then',
@@ -112,7 +116,7 @@ export const planAdoption = (machine: Machine, overlay: readonly WantedFile[]): 
     files.filter(({ path }) => path === SSHD),
     files.filter(({ path }) => path !== SSHD),
   ]
-  return { files: [...others, ...last], warnings: warningsOf(machine) }
+  return { files: [...others, ...last], warnings: warningsOf(machine, box) }
 }
 
 /** The files of a plan that will be other than they are. */

@@ -149,7 +149,7 @@ test('knox adopt changes nothing if it must not', { skip }, async (t) => {
     await writeFile(inside('etc/rc.conf'), OLD['etc/rc.conf'])
   })
   await t.test('fstab names a device that is not there: 1', async () => {
-    await appendFile(inside('etc/fstab'), '/dev/gone\t/data\tufs\trw\t2\t2\n')
+    await appendFile(inside('etc/fstab'), '/dev/gone\t/usr\tufs\trw\t2\t2\n')
     await refuses(yes, 1, /fstab names \/dev\/gone, which is not there/)
     await writeFile(inside('etc/fstab'), OLD['etc/fstab'])
   })

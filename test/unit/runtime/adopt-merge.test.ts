@@ -190,7 +190,7 @@ describe('fstab merged', () => {
       parseFstab(mergeFstab(old, TABLE, ROOT)).map(({ device, point, options }) => [device, point, options]),
       [
         ['/dev/gpt/root', '/', 'rw,noatime'],
-        ['/dev/da1p1', '/data', 'rw'],
+        ['/dev/da1p1', '/data', 'rw,failok'],
         ['/dev/gpt/swap.eli', 'none', 'sw,late'],
         ['md99', 'none', 'sw,file=/swap,late'],
         ['tmpfs', '/tmp', 'rw,failok'],
@@ -202,6 +202,22 @@ describe('fstab merged', () => {
     assert.match(mergeFstab(undefined, TABLE, ROOT), /^\/dev\/ufs\/found\t\/\tufs\trw,noatime\t1\t1$/m)
     const zfs = mergeFstab('', TABLE, { device: 'zroot/ROOT/default', type: 'zfs' })
     assert.doesNotMatch(zfs, /ada0|swap|zroot/)
+  })
+  test('a file system that the system does without cannot stop the start; /usr and /var are checked as before', () => {
+    const old =
+      '/dev/da1p1 /data ufs rw 2 2\n/dev/da2p1 /more ufs rw,failok,noauto 1 3\n/dev/ada0p4 /usr ufs rw 2 2\n/dev/ada0p5 /var ufs rw 2 2\n' +
+      'home:/export /home nfs rw,tcp 0 0\nhome:/b /b nfs ro,bg 0 0\nproc /proc procfs rw 0 0\n'
+    const lines = mergeFstab(old, TABLE, ROOT).split('\n')
+    for (const line of [
+      '/dev/da1p1 /data ufs rw,failok 2 0',
+      '/dev/da2p1 /more ufs rw,failok,noauto 1 0',
+      '/dev/ada0p4 /usr ufs rw 2 2',
+      '/dev/ada0p5 /var ufs rw 2 2',
+      'home:/export /home nfs rw,tcp,failok,bg 0 0',
+      'home:/b /b nfs ro,bg,failok 0 0',
+      'proc /proc procfs rw,failok 0 0',
+    ])
+      assert.ok(lines.includes(line.replaceAll(' ', '\t')), line)
   })
   for (const line of ['/dev/ada0p2 /', 'a b c d e f g', '/dev/x / ufs rw one 1', 'a b ufs rw\u0007 0 0'])
     test(`refuses ${JSON.stringify(line)}`, () => {
@@ -221,6 +237,9 @@ describe('fstab merged', () => {
         assert.equal(after.filter(({ point, type }) => point === '/' && type !== 'swap').length <= 1, true)
         for (const { device } of after.filter(({ type }) => type === 'swap'))
           assert.ok(rows.some(([was, , type]) => type === 'swap' && [was, `${was}.eli`].includes(device)))
+        for (const { point, type, options, pass } of after)
+          if (type !== 'swap' && ['/data', '/tmpx'].includes(point))
+            assert.match(`${options} ${pass}`, /\bfailok\b.* 0$/)
         for (const [device, point, type] of rows)
           if (type !== 'swap' && ['/data', '/var', '/tmpx'].includes(point))
             assert.ok(after.some((line) => line.device === device && line.point === point))

@@ -101,6 +101,7 @@ const OVERLAY: readonly WantedFile[] = [
   text(SSHD, '# knox\n'),
   text('/etc/ttys', 'console none unknown off insecure\n'),
 ]
+const BOX = { disk: 'da0', pool: 'wd' }
 const pathsOf = (files: readonly WantedFile[]) => files.map(({ path }) => path)
 
 test('a PC is no Raspberry Pi, whatever knox.yaml says', () => {
@@ -111,31 +112,35 @@ test('a PC is no Raspberry Pi, whatever knox.yaml says', () => {
 
 describe('the plan', () => {
   test('sshd_config comes last, and all of the overlay is in it', () => {
-    const { files } = planAdoption(machineWith([]), OVERLAY)
+    const { files } = planAdoption(machineWith([]), OVERLAY, BOX)
     assert.equal(files.at(-1)?.path, SSHD)
     assert.deepEqual([...pathsOf(files)].sort(), [...pathsOf(OVERLAY)].sort())
   })
   test('a machine keeps its own hostid', () => {
-    const { files } = planAdoption(machineWith([['/etc/hostid', 'theirs\n']]), OVERLAY)
+    const { files } = planAdoption(machineWith([['/etc/hostid', 'theirs\n']]), OVERLAY, BOX)
     assert.ok(!pathsOf(files).includes('/etc/hostid'))
   })
   test('without DHCP the name servers stay', () => {
-    const fixed = planAdoption(machineWith([['/etc/rc.conf', 'ifconfig_em0="inet 1.2.3.4/8"\n']]), OVERLAY)
+    const fixed = planAdoption(
+      machineWith([['/etc/rc.conf', 'ifconfig_em0="inet 1.2.3.4/8"\n']]),
+      OVERLAY,
+      BOX,
+    )
     assert.ok(!pathsOf(fixed.files).some((path) => path.includes('resolv')))
-    const dhcp = planAdoption(machineWith([['/etc/rc.conf', 'ifconfig_em0="DHCP"\n']]), OVERLAY)
+    const dhcp = planAdoption(machineWith([['/etc/rc.conf', 'ifconfig_em0="DHCP"\n']]), OVERLAY, BOX)
     assert.ok(pathsOf(dhcp.files).includes('/etc/resolv.conf'))
   })
   test('only what will be other is shown; a private file always', () => {
-    const plan = planAdoption(machineWith([['/etc/crontab', 'MAILTO=""\n']]), OVERLAY)
+    const plan = planAdoption(machineWith([['/etc/crontab', 'MAILTO=""\n']]), OVERLAY, BOX)
     const changed = pathsOf(changedFiles(plan))
     assert.ok(!changed.includes('/etc/crontab'))
     assert.ok(changed.includes('/etc/ssh/ssh_host_ed25519_key'))
   })
   test('a folder in a file’s place is refused, an undecided run is waited for', () => {
     const folder: Machine = { ...machineWith([]), files: new Map([[SSHD, { kind: 'other' } as const]]) }
-    assert.throws(() => planAdoption(folder, OVERLAY), knoxError('refused', /not a file/))
+    assert.throws(() => planAdoption(folder, OVERLAY, BOX), knoxError('refused', /not a file/))
     const undecided = { undecided: '/root/knox-before/20260101T000000Z' }
-    assert.throws(() => planAdoption(machineWith([], undecided), OVERLAY), knoxError('busy', /20260101/))
+    assert.throws(() => planAdoption(machineWith([], undecided), OVERLAY, BOX), knoxError('busy', /20260101/))
   })
   test('warns of what could win over knox’s files', () => {
     const machine = machineWith(
@@ -145,12 +150,33 @@ describe('the plan', () => {
       ],
       { overrides: '/etc/rc.conf.local', password: 'locked' },
     )
-    const { warnings } = planAdoption(machine, OVERLAY)
+    const { warnings } = planAdoption(machine, OVERLAY, BOX)
     for (const word of ['rc.conf.local', 'sshd_flags', 'Include', 'locked'])
       assert.ok(
         warnings.some((warning) => warning.includes(word)),
         word,
       )
+  })
+})
+
+describe('warns of what nobody is there to answer or mend', () => {
+  const warningsOf = (fstab: string, changes = {}) =>
+    planAdoption(machineWith([['/etc/fstab', fstab]], changes), OVERLAY, BOX).warnings.join('\n')
+  for (const [what, fstab, pattern] of [
+    ['a passphrase at the start', '/dev/ada0p2.eli / ufs rw 1 1\n', /\/dev\/ada0p2\.eli.*passphrase/],
+    ['one for data', '/dev/ada0p7.eli /data ufs rw 2 2\n', /\/dev\/ada0p7\.eli.*passphrase/],
+    ['NFS', 'home:/x /x nfs rw 0 0\n', /home:\/x.*not be there/],
+    ['the disk that is to hold the backup', '/dev/da0p1 /data ufs rw 2 2\n', /\/dev\/da0p1.*prepare-disk/],
+  ] as const)
+    test(what, () => {
+      assert.match(warningsOf(fstab), pattern)
+    })
+  test('and of nothing else', () => {
+    const usual = '/dev/ada0p2 / ufs rw 1 1\n/dev/ada0p3.eli none swap sw 0 0\n/dev/da01 /x ufs rw 2 2\n'
+    assert.equal(warningsOf(usual), '')
+    const zfs = warningsOf('', { mounts: 'zroot/ROOT/default\t/\tzfs\trw 0 0' })
+    assert.equal(zfs, '')
+    assert.match(warningsOf('', { mounts: '/dev/ada0p2.eli\t/\tufs\trw 1 1' }), /passphrase/)
   })
 })
 
@@ -164,7 +190,7 @@ describe('what is shown and sent', () => {
     assert.equal(await unifiedDiff({ label: 'a', text: 'x\n' }, { label: 'b', text: 'x\n' }), '')
   })
   test('a private file is named, not shown, and goes by stdin only', async () => {
-    const { files } = planAdoption(machineWith([]), OVERLAY)
+    const { files } = planAdoption(machineWith([]), OVERLAY, BOX)
     const shown = (await Promise.all(files.map(describeChange))).join('\n')
     assert.match(shown, /new: \/etc\/ssh\/ssh_host_ed25519_key \(mode 0600, private, not shown\)/)
     assert.doesNotMatch(shown, /PRIVATE/)
@@ -179,7 +205,7 @@ describe('what is shown and sent', () => {
 })
 
 describe('the checks after the restart', () => {
-  const { files } = planAdoption(machineWith([]), OVERLAY)
+  const { files } = planAdoption(machineWith([]), OVERLAY, BOX)
   const asWritten: Machine = {
     ...machineWith([]),
     files: new Map(
