@@ -63,7 +63,8 @@ export const checksOf = (
   machine: Machine,
 ): readonly Check[] => {
   const fstab = parseFstab(textOf(files, '/etc/fstab'))
-  const at = (point: string) => running.mounts.find((mount) => mount.point === point)
+  // the last one hides those before it
+  const at = (point: string) => [...running.mounts].reverse().find((mount) => mount.point === point)
   const root = fstab.find(({ point }) => point === '/')
   const isReadOnly = root?.options.split(',').includes('ro') ?? false
   const terminals = textOf(files, '/etc/ttys')

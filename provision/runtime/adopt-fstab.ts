@@ -86,13 +86,15 @@ export const fstabWarnings = (
 /**
  * knox's table on the machine's devices. The root keeps its device and gets knox's options (`root` is the device that is
  * mounted there now, used if the old table names none; undefined on ZFS). Swap is what was swap, encrypted: a device
- * that was not is never made one, since that would destroy what it holds. Other file systems stay, but those
+ * that was not is never made one, since that would destroy what it holds. No memory disk comes to the points `onZfs`: ZFS mounts
+ * its own file systems after fstab's, and over them. Other file systems stay, but those
  * below knox's memory disks, and none but /usr and /var can stop a start any more.
  */
 export const mergeFstab = (
   old: string | undefined,
   ours: string,
   root: { readonly device: string; readonly type: string } | undefined,
+  onZfs: readonly string[] = [],
 ): string => {
   const theirs = parseFstab(old ?? '')
   const wanted = parseFstab(ours)
@@ -128,7 +130,10 @@ export const mergeFstab = (
     ...newRoot.map(lineOf),
     ...part('what was here before', others.map(dispensable)),
     ...part('swap is encrypted with a new key at each boot', swap),
-    ...part('memory disks, bounded', memory),
+    ...part(
+      'memory disks, bounded',
+      memory.filter(({ point }) => !onZfs.includes(point)),
+    ),
     '',
   ].join('\n')
 }

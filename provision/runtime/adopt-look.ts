@@ -11,12 +11,20 @@ export type Found =
   | { readonly kind: 'link'; readonly to: string }
   | { readonly kind: 'other' }
 
+export interface Mount {
+  readonly device: string
+  readonly point: string
+  readonly type: string
+}
+
 export interface Machine {
   /** such as 13.2 */
   readonly version: string
   /** uname -m */
   readonly machine: string
-  readonly root: { readonly device: string; readonly type: string }
+  readonly root: Mount
+  /** all of mount(8), the root too */
+  readonly mounts: readonly Mount[]
   /** bytes */
   readonly memory: number
   /** of the default route; undefined without one */
@@ -65,13 +73,11 @@ const foundOf = ({ name, lines }: Section): readonly (readonly [string, Found])[
   return kind === 'other' ? [[path, { kind }]] : []
 }
 
-const rootOf = (lines: readonly string[]): Machine['root'] => {
-  for (const line of lines) {
+const mountsOf = (lines: readonly string[]): readonly Mount[] =>
+  lines.flatMap((line) => {
     const [device, point, type] = line.split(/\s+/)
-    if (point === '/' && device !== undefined && type !== undefined) return { device, type }
-  }
-  throw unreadable('root file system')
-}
+    return device === undefined || point === undefined || type === undefined ? [] : [{ device, point, type }]
+  })
 
 /** FreeBSD 10.2 and later of a machine that knox has files for; throws `platform` for any other. */
 const checkedVersion = (text: string): string => {
@@ -102,11 +108,15 @@ export const parseLook = (text: string): Machine => {
   if (sections.at(-1)?.name !== 'end') throw unreadable('end')
   const password = PASSWORDS.find((word) => word === first('password'))
   const memory = Number(first('memory'))
+  const mounts = mountsOf(linesOf('mounts'))
+  const root = mounts.find(({ point }) => point === '/')
+  if (root === undefined) throw unreadable('root file system')
   if (password === undefined || !Number.isSafeInteger(memory)) throw unreadable('password or memory')
   return {
     version,
     machine,
-    root: rootOf(linesOf('mounts')),
+    root,
+    mounts,
     memory,
     interface: linesOf('route').find((line) => /^[a-z]{2,12}[0-9]{1,4}$/.test(line)),
     password,

@@ -2,7 +2,7 @@ import type { BoxConfig } from '../core/config.ts'
 import { KnoxError } from '../core/errors.ts'
 import { isName, NAMES, printable } from '../core/names.ts'
 import { Secret } from '../core/secret.ts'
-import { fstabWarnings, mergeFstab } from './adopt-fstab.ts'
+import { fstabWarnings, mergeFstab, parseFstab } from './adopt-fstab.ts'
 import type { Found, Machine } from './adopt-look.ts'
 import { mergeLoaderConf, mergeRcConf, mergeSshdConfig, networkOf } from './adopt-merge.ts'
 
@@ -53,6 +53,18 @@ const textOf = (machine: Machine, path: string): string | undefined => {
   return found?.kind === 'file' ? found.bytes.toString('utf8') : undefined
 }
 
+const zfsMounts = ({ mounts }: Machine): Machine['mounts'] =>
+  mounts.filter(({ type, point }) => type === 'zfs' && point !== '/')
+
+/** Where ZFS keeps what knox has in memory. */
+const keptOnZfs = (machine: Machine, overlay: readonly WantedFile[]): readonly string[] => {
+  const fstab = overlay.find(({ path }) => path === '/etc/fstab')?.content
+  const memory = parseFstab(typeof fstab === 'string' ? fstab : '').filter(({ type }) => type === 'tmpfs')
+  return zfsMounts(machine)
+    .filter(({ point }) => memory.some((disk) => disk.point === point))
+    .map(({ point, device }) => `${point} stays on ${printable(device)}, and is no memory disk`)
+}
+
 const merged = (machine: Machine, { path, content }: WantedFile): WantedFile['content'] => {
   if (typeof content !== 'string') return content
   const old = textOf(machine, path)
@@ -62,7 +74,12 @@ const merged = (machine: Machine, { path, content }: WantedFile): WantedFile['co
     case '/boot/loader.conf':
       return mergeLoaderConf(old, content, machine.memory)
     case '/etc/fstab':
-      return mergeFstab(old, content, machine.root)
+      return mergeFstab(
+        old,
+        content,
+        machine.root,
+        zfsMounts(machine).map(({ point }) => point),
+      )
     case SSHD:
       return mergeSshdConfig(old, content)
     default:
@@ -116,7 +133,10 @@ export const planAdoption = (machine: Machine, overlay: readonly WantedFile[], b
     files.filter(({ path }) => path === SSHD),
     files.filter(({ path }) => path !== SSHD),
   ]
-  return { files: [...others, ...last], warnings: warningsOf(machine, box) }
+  return {
+    files: [...others, ...last],
+    warnings: [...warningsOf(machine, box), ...keptOnZfs(machine, overlay)],
+  }
 }
 
 /** The files of a plan that will be other than they are. */

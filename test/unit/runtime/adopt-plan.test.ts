@@ -159,6 +159,14 @@ describe('the plan', () => {
   })
 })
 
+test('no memory disk comes where ZFS mounts a file system of its own over it, and that is said', () => {
+  const mounts = 'zroot/ROOT/default\t/\tzfs\trw 0 0\nzroot/tmp\t/tmp\tzfs\trw 0 0'
+  const { files, warnings } = planAdoption(machineWith([], { mounts }), OVERLAY, BOX)
+  const fstab = files.find(({ path }) => path === '/etc/fstab')?.content
+  assert.doesNotMatch(typeof fstab === 'string' ? fstab : '/tmp', /\/tmp/)
+  assert.match(warnings.join('\n'), /\/tmp stays on zroot\/tmp/)
+})
+
 describe('warns of what nobody is there to answer or mend', () => {
   const warningsOf = (fstab: string, changes = {}) =>
     planAdoption(machineWith([['/etc/fstab', fstab]], changes), OVERLAY, BOX).warnings.join('\n')
@@ -231,6 +239,11 @@ describe('the checks after the restart', () => {
   test('all is well', () => {
     assert.deepEqual(bad({}), [])
     assert.deepEqual(remarksOf(files, running), [])
+  })
+  test('what is mounted over a memory disk is seen', () => {
+    const over = { point: '/tmp', type: 'zfs', options: ['rw'] }
+    assert.deepEqual(bad({ mounts: [...running.mounts, over] }), ['/tmp is a memory disk'])
+    assert.deepEqual(bad({ mounts: [running.mounts[0], over, running.mounts[1]] }), [])
   })
   test('each promise is found broken by itself', () => {
     assert.deepEqual(bad({ mounts: [{ point: '/', type: 'ufs', options: ['rw'] }, running.mounts[1]] }), [
