@@ -45,7 +45,8 @@ const box = z
     addresses: z.array(address).max(16),
     board: z.enum(BOARDS).default('rpi-b'),
     release: named(NAMES.release).default('releng/10.2'),
-    keymap: named(NAMES.keymap).default('us'),
+    /** us on an image; an installed machine keeps its own */
+    keymap: named(NAMES.keymap).optional(),
     interface: named(NAMES.interface).optional(),
     network: network.default('dhcp'),
     nameserver: ipv4.default('8.8.4.4'),

@@ -25,7 +25,7 @@ const valuesOf = (box: BoxConfig, keys: BoxKeys): TemplateValues => {
   const bootSlice = /^(.*s)2a$/.exec(box.root)?.[1] // crochet: s1 is the FAT slice, s2a the root
   return {
     name: box.name,
-    keymap: box.keymap,
+    keymap: box.keymap ?? 'us',
     interface: box.interface,
     nameserver: box.nameserver,
     root: box.root,

@@ -73,10 +73,16 @@ export const networkOf = (rcConf: string | undefined): { readonly own: boolean; 
   return { own: cards.length > 0, dhcp: cards.some((line) => /DHCP/i.test(line)) }
 }
 
-/** rc.conf(5): the network that connects the machine now stays, and so does ZFS if the system stands on it. */
-export const mergeRcConf = (old: string | undefined, ours: string): string => {
-  const { own } = networkOf(old?.split(MARK)[0])
-  return mergeSettings('/etc/rc.conf', old, ours, (name) => own && NETWORK.test(name))
+/**
+ * rc.conf(5): the network that connects the machine now stays, and so does ZFS if the system stands on it. Its keymap
+ * stays unless knox.yaml names one (`hasKeymap`).
+ */
+export const mergeRcConf = (old: string | undefined, ours: string, hasKeymap = true): string => {
+  const theirs = old?.split(MARK)[0] ?? ''
+  const { own } = networkOf(theirs)
+  const keepsKeymap = !hasKeymap && linesOf(theirs).some((line) => assignedName(line) === 'keymap')
+  const keeps = (name: string) => (own && NETWORK.test(name)) || (keepsKeymap && name === 'keymap')
+  return mergeSettings('/etc/rc.conf', old, ours, keeps)
 }
 
 const MEMORY_LIMIT = /^(?:vm\.kmem_size|vm\.kmem_size_max|vfs\.zfs\.arc_max)$/

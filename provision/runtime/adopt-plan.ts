@@ -32,7 +32,7 @@ const KEPT = ['/etc/hostid', '/etc/machine-id', '/entropy']
 const RESOLVER = ['/etc/resolv.conf', '/etc/resolvconf.conf']
 
 /** what knox.yaml names on the machine */
-type Named = Pick<BoxConfig, 'disk' | 'pool'>
+type Named = Pick<BoxConfig, 'disk' | 'pool' | 'keymap'>
 
 const PCS = ['amd64', 'i386']
 
@@ -65,12 +65,12 @@ const keptOnZfs = (machine: Machine, overlay: readonly WantedFile[]): readonly s
     .map(({ point, device }) => `${point} stays on ${printable(device)}, and is no memory disk`)
 }
 
-const merged = (machine: Machine, { path, content }: WantedFile): WantedFile['content'] => {
+const merged = (machine: Machine, { path, content }: WantedFile, box: Named): WantedFile['content'] => {
   if (typeof content !== 'string') return content
   const old = textOf(machine, path)
   switch (path) {
     case '/etc/rc.conf':
-      return mergeRcConf(old, content)
+      return mergeRcConf(old, content, box.keymap !== undefined)
     case '/boot/loader.conf':
       return mergeLoaderConf(old, content, machine.memory)
     case '/etc/fstab':
@@ -125,7 +125,7 @@ export const planAdoption = (machine: Machine, overlay: readonly WantedFile[], b
     (KEPT.includes(path) && machine.files.has(path)) || (keepsResolver && RESOLVER.includes(path))
   const files = overlay
     .filter((file) => !stays(file))
-    .map((file) => ({ ...file, content: merged(machine, file), old: machine.files.get(file.path) }))
+    .map((file) => ({ ...file, content: merged(machine, file, box), old: machine.files.get(file.path) }))
   const wrong = files.find(({ old }) => old?.kind === 'other')
   if (wrong !== undefined)
     throw new KnoxError('refused', `${wrong.path} of the machine is not a file`, ['nothing was changed'])

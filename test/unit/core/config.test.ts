@@ -107,7 +107,6 @@ describe('a knox.yaml that is right', () => {
         addresses: ['192.168.1.13'],
         board: 'rpi-b',
         release: 'releng/10.2',
-        keymap: 'us',
         interface: 'ue0',
         network: 'dhcp',
         nameserver: '8.8.4.4',

@@ -159,6 +159,17 @@ describe('the plan', () => {
   })
 })
 
+test('the keymap stays, unless knox.yaml names one', () => {
+  const overlay = [text('/etc/rc.conf', 'keymap="us"\n')]
+  const rcConf = (old: string, box: object = {}) => {
+    const { files } = planAdoption(machineWith([['/etc/rc.conf', old]]), overlay, { ...BOX, ...box })
+    return files[0]?.content
+  }
+  assert.match(String(rcConf('keymap="de"\n')), /^keymap="de"\n[^=]*$/)
+  assert.match(String(rcConf('keymap="de"\n', { keymap: 'us' })), /^[^=]*\nkeymap="us"\n$/)
+  assert.match(String(rcConf('a="1"\n')), /\nkeymap="us"\n$/)
+})
+
 test('no memory disk comes where ZFS mounts a file system of its own over it, and that is said', () => {
   const mounts = 'zroot/ROOT/default\t/\tzfs\trw 0 0\nzroot/tmp\t/tmp\tzfs\trw 0 0'
   const { files, warnings } = planAdoption(machineWith([], { mounts }), OVERLAY, BOX)
