@@ -19,6 +19,9 @@ section machine
 uname -m
 section mounts
 mount -p
+section pools
+# zpool(8) alone would load the module
+if kldstat -q -m zfs 2>/dev/null; then zpool list -H -o name; fi
 section memory
 sysctl -n hw.physmem
 section route

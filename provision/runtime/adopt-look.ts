@@ -25,6 +25,8 @@ export interface Machine {
   readonly root: Mount
   /** all of mount(8), the root too */
   readonly mounts: readonly Mount[]
+  /** those that are imported */
+  readonly pools: readonly string[]
   /** bytes */
   readonly memory: number
   /** of the default route; undefined without one */
@@ -117,6 +119,7 @@ export const parseLook = (text: string): Machine => {
     machine,
     root,
     mounts,
+    pools: linesOf('pools'),
     memory,
     interface: linesOf('route').find((line) => /^[a-z]{2,12}[0-9]{1,4}$/.test(line)),
     password,

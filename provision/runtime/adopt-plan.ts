@@ -110,7 +110,7 @@ const warningsOf = (machine: Machine, { disk }: Named): readonly string[] => [
 
 /**
  * The files to install, each with what stands there now; those that are right already are left out, but for sshd_config,
- * which the machine-side check needs. Throws `refused` for a file that cannot be merged or is no file, `busy` if an earlier run
+ * which the machine-side check needs. Throws `refused` for a file that cannot be merged or is no file, and for a pool of the box's name, `busy` if an earlier run
  * is still undecided.
  */
 export const planAdoption = (machine: Machine, overlay: readonly WantedFile[], box: Named): Adoption => {
@@ -118,6 +118,11 @@ export const planAdoption = (machine: Machine, overlay: readonly WantedFile[], b
     throw new KnoxError('busy', 'an earlier run on this machine is not decided yet', [
       'it undoes itself within minutes; try again then',
       ...machine.undecided.map((folder) => `it is in ${folder}`),
+    ])
+  if (machine.pools.includes(box.pool))
+    throw new KnoxError('refused', `a pool ${box.pool} is in use on the machine, and knox would export it`, [
+      'nothing was changed; give the backup’s pool another name: box.pool in knox.yaml',
+      `or if it is the box’s own, left open: zpool export ${box.pool} there`,
     ])
   const network = networkOf(textOf(machine, '/etc/rc.conf'))
   const keepsResolver = network.own && !network.dhcp

@@ -11,7 +11,7 @@ import type { Disk } from '../tools/disk.ts'
 import { writeZeros, writtenRate } from '../tools/dd.ts'
 import { geliAttach, geliDetach, geliInit, geliProviders, readMetadata } from '../tools/geli.ts'
 import { finishDisk, markEncrypted } from './unfinished-disk.ts'
-import { zpoolCreate, zpoolExport, zpoolImport } from '../tools/zpool.ts'
+import { poolNames, zpoolCreate, zpoolExport, zpoolImport } from '../tools/zpool.ts'
 
 const SMALLEST_DISK = 64 * 1024 * 1024
 
@@ -129,7 +129,12 @@ export const prepareDisk = async (
   emit: Emit,
   speed = false,
 ): Promise<number | undefined> => {
-  const { disk } = config.box
+  const { disk, pool } = config.box
+  // from here on a pool of that name is this run's own, and may be exported
+  if ((await runner.read(poolNames)).includes(pool))
+    throw new KnoxError('refused', `a pool ${pool} is in use on the box already`, [
+      'nothing was changed; give the backup’s pool another name: box.pool in knox.yaml',
+    ])
   const key = await readSecretFile(join(folder, KEY_FILES.disk), 'disk key')
   let mayBeAttached = false
   let rate: number | undefined

@@ -159,6 +159,12 @@ describe('the plan', () => {
   })
 })
 
+test('a pool of the name that knox exports after each session is refused', () => {
+  const on = (pools: string) => planAdoption(machineWith([], { pools }), OVERLAY, BOX)
+  on('zroot\nwd2')
+  assert.throws(() => on('zroot\nwd'), knoxError('refused', /a pool wd is in use.*box\.pool/s))
+})
+
 test('the keymap stays, unless knox.yaml names one', () => {
   const overlay = [text('/etc/rc.conf', 'keymap="us"\n')]
   const rcConf = (old: string, box: object = {}) => {

@@ -30,14 +30,24 @@ const nameOf = ({ argv }: Change) => argv.slice(0, 2).join(' ')
 
 /** A root shell on a box: `fails` is the name of the change that fails, `attached` what geli shows afterwards. */
 const shell = (
-  options: { fails?: string; attached?: string; metadata?: Buffer; deaf?: boolean; rate?: string } = {},
+  options: {
+    fails?: string
+    attached?: string
+    pools?: string
+    metadata?: Buffer
+    deaf?: boolean
+    rate?: string
+  } = {},
 ) => {
   const done: Change[] = []
   const runner: Runner = {
     read: <T>(command: Read<T>): Promise<T> => {
-      if (options.deaf === true) return Promise.reject(new KnoxError('unreachable', 'gone'))
+      if (options.deaf === true && done.length > 0)
+        return Promise.reject(new KnoxError('unreachable', 'gone'))
       if ((command as unknown) === writtenRate) return Promise.resolve(command.parse(options.rate ?? ''))
-      const isList = command.argv.join(' ').includes('geli status')
+      const words = command.argv.join(' ')
+      const isList = words.includes('geli status')
+      if (words.startsWith('zpool list')) return Promise.resolve(command.parse(options.pools ?? 'zroot\n'))
       return Promise.resolve(
         command.parse(isList ? (options.attached ?? '') : (options.metadata ?? METADATA).toString('hex')),
       )
@@ -143,6 +153,16 @@ describe('preparing a disk', () => {
       ),
     )
     assert.ok(!done.map(nameOf).includes('zpool create'))
+  })
+
+  test('a pool of that name that is there already is refused, and never exported', async (t) => {
+    const folder = await keyFolder(t)
+    const { done, runner } = shell({ pools: 'zroot\nbk\n' })
+    await assert.rejects(
+      prepareDisk(config, folder, runner, ignore),
+      knoxError('refused', /a pool bk is in use/),
+    )
+    assert.deepEqual(done, [])
   })
 
   test('with the disk still attached at the end is left-unlocked, whatever else went wrong', async (t) => {
