@@ -9,7 +9,7 @@ import { look } from '../provision/runtime/adopt-look.ts'
 import { ownAddress, withOwnLogin, type OwnLogin } from '../provision/runtime/adopt-login.ts'
 import { boxOn, changedFiles, planAdoption } from '../provision/runtime/adopt-plan.ts'
 import { proveLogins, restartMachine } from '../provision/runtime/adopt-proof.ts'
-import { prepareBox } from '../provision/runtime/target.ts'
+import { noAddress, prepareBox } from '../provision/runtime/target.ts'
 import { findConfig, homeFolder } from '../provision/system/config-file.ts'
 import { editConfig } from '../provision/system/edit-config.ts'
 import { withLock } from '../provision/system/lock.ts'
@@ -92,6 +92,8 @@ export const adopt = defineCommand({
     const own = await ownAddress(login)
     // only there: a former box at another address has the same keys, and would prove nothing
     const box = own === undefined ? configured : { ...configured, addresses: [own] }
+    // the proof would have nowhere to go, when all is in place
+    if (box.addresses.length === 0) throw noAddress()
     const passphrase = knox.dryRun ? undefined : await knox.passphrase('passphrase of the keys')
     // a wrong one is found out before anything is changed
     if (passphrase !== undefined) await unlockPrivateKey(box.folder, 'knox-shell', passphrase)

@@ -40,6 +40,7 @@ export const setup = defineCommand({
       value: 'FILE',
       help: 'your ssh_config for that machine (default: the usual one)',
     },
+    reboot: { type: 'boolean', help: 'restart it after that without asking, and check it' },
     disk: {
       type: 'string',
       value: 'DISK',

@@ -102,6 +102,7 @@ export const withOwnLogin = <T>(
       throw new KnoxError('unreachable', `ssh does not get in at ${login.address} as ${login.user}`, [
         'what ssh said stands above; nothing was changed',
         'is it the box already? then it lets knox’s certificates in, and nothing else',
+        ...(login.user === 'root' ? ['--user NAME logs in as another, who may use sudo or doas'] : []),
         ...AT_THE_CONSOLE,
       ])
     const place: Place = {

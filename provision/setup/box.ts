@@ -46,6 +46,7 @@ const adopt = async (world: World): Promise<void> => {
     await world.owner.run([
       ...['adopt', address, `--user=${user}`],
       ...(sshConfig === undefined ? [] : [`--ssh-config=${sshConfig}`]),
+      ...(args.flag('reboot') ? ['--reboot'] : []),
     ])
   await writeAddress(world, own === undefined ? address : formatAddress(own))
 }

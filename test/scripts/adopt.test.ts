@@ -137,6 +137,13 @@ test('knox adopt changes nothing if it must not', { skip }, async (t) => {
     await refuses([...yes, '--undo-after', '1e3'], 2, /not 5 to 3600 seconds/)
     await refuses([...yes, '--user', '-oProxyCommand=x'], 2, /.*/)
   })
+  await t.test('it is behind a jump host, and knox.yaml has no address for the proof: 3', async () => {
+    const yaml = await readFile(inside('home/knox.yaml'), 'utf8')
+    await writeFile(inside('home/knox.yaml'), yaml.replace(/addresses: .*/, 'addresses: []'))
+    await writeFile(inside('jump'), `ProxyJump nowhere\n${await readFile(inside('ssh_config'), 'utf8')}`)
+    await refuses([...yes, '--ssh-config', '../jump'], 3, /names no address/)
+    await writeFile(inside('home/knox.yaml'), yaml)
+  })
   assert.equal(await exists(inside('root/knox-before')), false)
   await t.test('it is no FreeBSD: 15', async () => {
     await writeFile(inside('root/.system'), 'Linux\n')
@@ -165,7 +172,7 @@ test('knox adopt changes nothing if it must not', { skip }, async (t) => {
     'the owner’s ssh does not get in: 10, and it says what lets root in (facts 11.21)',
     async () => {
       await rm(inside('id'))
-      await refuses(yes, 10, /PermitRootLogin yes/)
+      await refuses(yes, 10, /--user NAME logs in as another.*PermitRootLogin yes/s)
     },
   )
 })
