@@ -68,7 +68,7 @@ export const crochetArgv = ({ crochet, configFile, log, pid }: Workspace): reado
 ]
 
 const END = [
-  'p=$(cat "$1" 2>/dev/null) && ps -o args= -p "$p" 2>/dev/null | grep -q crochet || exit 0',
+  'p=$(cat "$1" 2>/dev/null) && ps -ww -o args= -p "$p" 2>/dev/null | grep -q crochet || exit 0',
   'kill "$p"; n=0',
   'while kill -0 "$p" 2>/dev/null && [ $n -lt 80 ]; do n=$((n + 1)); sleep 0.5; done',
 ].join('\n')

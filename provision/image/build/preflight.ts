@@ -32,7 +32,7 @@ const LOOK = [
   'r=$(cd -P "$d" && pwd -P); echo "folder ${r%/}${WORK#"${d%/}"}"',
   'echo "used $(du -sk "$WORK" 2>/dev/null | awk \'{ print $1 }\')"',
   'echo "room $(df -k "$d" | awk \'END { print $4 }\')"',
-  'p=$(cat "$PID" 2>/dev/null) && ps -o args= -p "$p" 2>/dev/null | grep -q crochet && echo "crochet $p"',
+  'p=$(cat "$PID" 2>/dev/null) && ps -ww -o args= -p "$p" 2>/dev/null | grep -q crochet && echo "crochet $p"',
   'exit 0',
 ].join('\n')
 
