@@ -17,6 +17,7 @@ import {
   hashThere,
   packThere,
   receiveArgv,
+  sendArgv,
   withCopy,
 } from '../provision/image/build/builder.ts'
 import { customiseThere } from '../provision/image/build/ready.ts'
@@ -35,6 +36,7 @@ import { ensurePrivateDir, exists, realFolder } from '../provision/system/files.
 import { withLock } from '../provision/system/lock.ts'
 import { HERE, runnerAt, type Place } from '../provision/system/runner.ts'
 import { memoryDisks } from '../provision/tools/mdconfig.ts'
+import { xzUnpack, xzUnpackedBytes } from '../provision/tools/xz.ts'
 
 /** in the package's own folder */
 const EXAMPLE = new URL('../knox.example.yaml', import.meta.url)
@@ -224,6 +226,19 @@ const configForPlan = async (knox: Knox): Promise<Config> => {
   return parseConfig(await readFile(EXAMPLE, 'utf8'), 'knox.example.yaml')
 }
 
+/** How a ready image gets to the build host. */
+const sendActions = (from: string, to: string): readonly Stage[] => {
+  const isPacked = from.endsWith('.xz')
+  const unpack = isPacked ? [xzUnpack(from)] : []
+  return [
+    { stage: 'look at it, here', commands: isPacked ? [xzUnpackedBytes(from).argv, ...unpack] : [] },
+    { stage: 'send it', commands: [memoryDisks.argv, receiveArgv(to)] },
+    { stage: 'send it, here', commands: [sendArgv(from, isPacked)] },
+    { stage: 'compare it', commands: [hashThere(to).argv] },
+    { stage: 'compare it, here', commands: unpack },
+  ]
+}
+
 const planOf = async (
   knox: Knox,
   config: Config,
@@ -234,11 +249,18 @@ const planOf = async (
   const work = place === HERE ? await realFolder(workspaceOf(paths.work).folder) : paths.work
   const space = workspaceOf(work)
   const making = makingIn(paths.out)
-  const home = place === HERE ? [] : [hashThere(space.image).argv, packThere(space.image)]
-  const publishing = (image: string) => ({
-    stage: 'publish',
-    commands: [...home, ...publishActions({ image, compress }), dropThere(image).argv],
-  })
+  const path = join(paths.out, imageName(config, today()))
+  const publishing = (image: string): readonly Stage[] => {
+    const last = dropThere(image).argv
+    if (place === HERE)
+      return [{ stage: 'publish', commands: [...publishActions({ image, compress }, path), last] }]
+    const packed = join(making, 'image.img.xz')
+    return [
+      { stage: 'bring it home', commands: [hashThere(image).argv, packThere(image)] },
+      { stage: 'publish, here', commands: publishActions({ image: packed, compress }, path) },
+      { stage: 'tidy up', commands: [last] },
+    ]
+  }
   if (from === undefined)
     return [
       ...(await buildActions(config, work, await lockFileOf(knox))),
@@ -246,20 +268,20 @@ const planOf = async (
         stage: 'customise',
         commands: [copyThere(space.raw, space.image).argv, ...(await customiseActions(config, space.image))],
       },
-      publishing(space.image),
+      ...publishing(space.image),
     ]
+  const ready = resolve(from)
   if (place === HERE) {
     const image = join(making, 'image.img')
     return [
-      { stage: 'customise', commands: await fromImageActions({ from: resolve(from), work: image, config }) },
-      publishing(image),
+      { stage: 'customise', commands: await fromImageActions({ from: ready, work: image, config }) },
+      ...publishing(image),
     ]
   }
-  const sending = [memoryDisks.argv, receiveArgv(space.image), hashThere(space.image).argv]
   return [
-    { stage: `send ${resolve(from)}`, commands: sending },
+    ...sendActions(ready, space.image),
     { stage: 'customise', commands: await customiseActions(config, space.image) },
-    publishing(space.image),
+    ...publishing(space.image),
   ]
 }
 
@@ -268,7 +290,7 @@ const dryRun = async (knox: Knox, paths: Paths, from: string | undefined): Promi
   const stages = await planOf(knox, config, { paths, from })
   const image = join(paths.out, imageName(config, today()))
   const lines = [
-    ...(config.image.builder === undefined ? [] : [`# on ${config.image.builder}, by ssh`]),
+    ...(config.image.builder === undefined ? [] : [`# on ${config.image.builder}, by ssh, but for what is here`]),
     ...stages.flatMap(({ stage, commands }) => [`# ${stage}`, ...commands.map(quoteAll)]),
     `# then ${image} with its manifest and checksums`,
   ]

@@ -9,9 +9,9 @@ import { fingerprint, readPublicKeyLine } from '../keys/ed25519.ts'
 import { exists } from '../system/files.ts'
 import { openSource } from '../system/process.ts'
 import { failureOf, HERE, runnerAt } from '../system/runner.ts'
-import { xzPack } from '../tools/xz.ts'
+import { xzPack, xzUnpack, xzUnpackedBytes } from '../tools/xz.ts'
 import { readBoxKeys } from './box-keys.ts'
-import { checkRoom, copyInto, makeFile } from './copy-image.ts'
+import { checkRoom, copyInto, makeFile, unfinished } from './copy-image.ts'
 import type { Customised } from './customise.ts'
 import { checkStopped } from './drive-io.ts'
 import { openImage } from './source.ts'
@@ -30,7 +30,7 @@ export interface PublishFacts {
 }
 
 export interface PublishOptions {
-  /** the customised image; it stays where it is */
+  /** the customised image, plain or .xz; it stays where it is */
   readonly image: string
   readonly config: Config
   /** the key folder it was customised from */
@@ -126,9 +126,15 @@ const manifestOf = (
 
 const sumLine = ({ path, sha256 }: PublishedFile): string => `${sha256}  ${basename(path)}\n`
 
-/** Every command that publishImage runs, as words; copying needs none. */
-export const publishActions = ({ image, compress }: Pick<PublishOptions, 'image' | 'compress'>) =>
-  compress ? [xzPack(image)] : []
+/** Every command that publishImage runs for an image that gets the path, as words; copying needs none. */
+export const publishActions = (
+  { image, compress }: Pick<PublishOptions, 'image' | 'compress'>,
+  path: string,
+): readonly (readonly string[])[] => [
+  // its size, its first sector, all of it
+  ...(image.endsWith('.xz') ? [xzUnpackedBytes(image).argv, xzUnpack(image), xzUnpack(image)] : []),
+  ...(compress ? [xzPack(unfinished(path))] : []),
+]
 
 /**
  * Copies the image to `out` as knox-<box>-<release>-<date>.img, with .sha256, .json and, if wanted, .xz; all of mode 0600,
@@ -167,7 +173,7 @@ export const publishImage = async (options: PublishOptions): Promise<Published> 
       )
     let packed: PublishedFile | undefined
     if (compress) {
-      const result = await pack(image, packedPath, signal)
+      const result = await pack(unfinished(path), packedPath, signal)
       made.push(result)
       packed = result.value
       made.push(await text(`${packedPath}.sha256`, sumLine(packed)))

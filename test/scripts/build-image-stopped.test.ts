@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import { buildWorld, fails, nothingLeft, ok, until, useSsh } from '../support/build-world.ts'
+import { buildWorld, fails, nothingLeft, ok, until, useSsh, watchXz } from '../support/build-world.ts'
 
 /** `knox build-image` stopped and killed at any moment, alone and at a distance: nothing stays attached. */
 
@@ -115,11 +115,16 @@ describe('a build that is not left alone', () => {
   test('a machine at a distance builds, whatever its login shell, and the image comes back whole', async (t) => {
     const world = await buildWorld(t)
     await useSsh(t, world)
+    const calls = await watchXz(t, world)
     ok(await world.build('--compress'))
+    await calls.areThoseOf('--compress')
     await nothingLeft(world)
     const names = await world.images()
     assert.equal(names.length, 5, names.join(' '))
     assert.ok(!names.some((name) => name.startsWith('.knox-work')))
+    const [image = ''] = names
+    const { stdout } = spawnSync('xz', ['-dc', join(world.out, `${image}.xz`)])
+    assert.ok(stdout.equals(await readFile(join(world.out, image))))
     await world.writeYaml({ builder: '-oProxyCommand=id' })
     fails(await world.build(), 3, /image\.builder is not a machine/)
   })
@@ -131,8 +136,11 @@ describe('a build that is not left alone', () => {
     await writeFile(packed, spawnSync('xz', ['-c', world.image]).stdout)
     const sum = spawnSync('sha256sum', [packed], { encoding: 'utf8' }).stdout.split(' ')[0] ?? ''
     fails(await world.build('--from', packed, '--sha256', sum.replace(/^./, 'x')), 2, /no SHA-256/)
-    ok(await world.build('--from', packed, '--sha256', sum))
-    assert.equal((await world.images()).length, 3)
+    const calls = await watchXz(t, world)
+    const from = ['--from', packed, '--sha256', sum, '--compress']
+    ok(await world.build(...from))
+    await calls.areThoseOf(...from)
+    assert.equal((await world.images()).length, 5)
     assert.ok(!existsSync(join(world.work, 'knox.img')), 'a copy with the host key in it')
     await nothingLeft(world)
   })

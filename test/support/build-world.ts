@@ -154,3 +154,23 @@ export const useSsh = async (t: TestContext, world: BuildWorld): Promise<void> =
   world.usePath(`${bin}:${process.env['PATH'] ?? ''}`)
   await world.writeYaml({ builder: 'root@builder.lan:2222' })
 }
+
+/** Writes down the calls of xz, of which a runner knows nothing; a dry run must print just these, in their order. */
+export const watchXz = async (t: TestContext, world: BuildWorld) => {
+  const bin = await tempFolder(t)
+  const log = join(bin, 'log')
+  const xz = execFileSync('sh', ['-c', 'command -v xz'], { encoding: 'utf8' }).trim()
+  await writeProgram(bin, 'xz', `echo "xz $*" >>${log}; exec ${xz} "$@"`)
+  world.usePath(`${bin}:${process.env['PATH'] ?? ''}`)
+  return {
+    areThoseOf: async (...words: readonly string[]): Promise<void> => {
+      const ran = (await readFile(log, 'utf8')).trim().split('\n')
+      const { stdout } = await world.build('--dry-run', ...words)
+      assert.deepEqual(
+        stdout.split('\n').filter((line) => line.startsWith('xz ')),
+        // a part of a script that takes the image at a distance
+        ran.filter((line) => line !== 'xz -d -c --no-sparse'),
+      )
+    },
+  }
+}

@@ -84,6 +84,16 @@ describe('a published image', () => {
     assert.ok(stdout.equals(readFileSync(image.path)))
   })
 
+  test('is packed once, also when it came packed from the build host', { skip: noXz }, async (t) => {
+    const one = await ready(t)
+    const image = join(one.dir, 'image.img.xz')
+    writeFileSync(image, spawnSync('xz', ['-0', '-c', one.image]).stdout)
+    const made = await one.publish({ image, compress: true })
+    assert.ok(readFileSync(made.image.path).equals(readFileSync(one.image)))
+    const { stdout } = spawnSync('xz', ['-dc', made.packed?.path ?? ''])
+    assert.ok(stdout.equals(readFileSync(one.image)))
+  })
+
   test('is the same from the same input, manifest and all', { skip: noXz }, async (t) => {
     const [one, other] = [await ready(t), await ready(t)]
     await one.publish({ compress: true })
