@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Change, Read, Runner } from '../core/command.ts'
 import { KnoxError, messageOf } from '../core/errors.ts'
 import { mdDetach, memoryDisks } from '../tools/mdconfig.ts'
 import { mounts, unmount } from '../tools/mount.ts'
+import { insist } from './steps.ts'
 
 /**
  * Where an image is worked on: a folder beside it, whose names follow from the image's, with the mount points in it and
@@ -55,28 +55,12 @@ export const realPath = (path: string): Read<string> => ({
   failures: [{ pattern: /No such file/, code: 'config', message: `there is no image ${path}` }],
 })
 
-const ATTEMPTS = 4
-const BETWEEN = 300
-
-/** What is still open somewhere lets go a moment later. */
-const insist = async (work: (attempt: number) => Promise<void>): Promise<void> => {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      await work(attempt)
-      return
-    } catch (error) {
-      if (attempt === ATTEMPTS || !(error instanceof KnoxError)) throw error
-      await sleep(BETWEEN * attempt)
-    }
-  }
-}
-
 const unmountAll = async (runner: Runner, { root, boot }: Workplace): Promise<void> => {
   const isOurs = ({ on }: { readonly on: string }) => on === root || on === boot
   await insist(async (attempt) => {
     // the newest first: one mount point can have been used twice
     const ours = (await runner.read(mounts)).filter(isOurs).toReversed()
-    for (const { on } of ours) await runner.act(unmount(on, attempt > ATTEMPTS / 2))
+    for (const { on } of ours) await runner.act(unmount(on, attempt > 2))
     if (ours.length === 0) return
     if ((await runner.read(mounts)).some(isOurs))
       throw new KnoxError('failed', 'the image is still mounted', [`umount ${root}`])

@@ -1,4 +1,4 @@
-import type { Change, Read } from '../core/command.ts'
+import type { Change, Read, StderrRule } from '../core/command.ts'
 import { printable } from '../core/names.ts'
 
 /** mdconfig(8) of FreeBSD 10.2 and later: a file as a disk. */
@@ -8,6 +8,13 @@ export interface MemoryDisk {
   readonly unit: number
   /** the file behind it, without links; undefined for one of memory */
   readonly file: string | undefined
+}
+
+const ROOT_ONLY: StderrRule = {
+  pattern: /Permission denied|Operation not permitted/,
+  code: 'platform',
+  message: 'only root can attach an image as a disk',
+  hints: ['run it as root'],
 }
 
 /**
@@ -21,19 +28,21 @@ export const mdAttach = (image: string, unit: number, access: 'read-only' | 'rea
     ...(access === 'read-only' ? ['-o', 'readonly'] : []),
     ...['-f', image, '-u', unit.toString()],
   ],
-  failures: [
-    {
-      pattern: /Permission denied|Operation not permitted/,
-      code: 'platform',
-      message: 'only root can attach an image as a disk',
-      hints: ['run it as root'],
-    },
-  ],
+  failures: [ROOT_ONLY],
 })
 
+/** Fails as `busy` while somebody still has it open. */
 export const mdDetach = (unit: number): Change => ({
   effect: 'change',
   argv: ['mdconfig', '-d', '-u', unit.toString()],
+  failures: [
+    {
+      pattern: /Device busy/,
+      code: 'busy',
+      message: `the image is still in use as md${unit}`,
+      hints: [`mdconfig -d -u ${unit}, when nothing of it is mounted or open any more`],
+    },
+  ],
 })
 
 /**
@@ -53,6 +62,8 @@ export const memoryDisks: Read<readonly MemoryDisk[]> = {
       ]
     }),
   failures: [
+    // even a list of them opens /dev/mdctl for writing
+    ROOT_ONLY,
     {
       pattern: /not found|not exist/,
       code: 'platform',

@@ -194,8 +194,11 @@ describe('a setting that did not take', () => {
 
   test('ends the whole run, and nothing stays attached', async (t) => {
     const one = await imageWorld(t)
+    // the disk is in use for a moment: that is no failure of the run
+    writeFileSync(join(one.world, 'busy'), '')
     const place = tampered(() => chmodSync(join(one.root, 'entropy'), 0o644))
     await assert.rejects(one.customise({ place }), knoxError('verification', /entropy has the mode 0644/))
+    assert.ok(!existsSync(join(one.world, 'busy')))
     assert.deepEqual(await one.leftovers(), [])
   })
 })

@@ -29,6 +29,14 @@ describe('mdconfig', () => {
     ])
     assert.deepEqual(memoryDisks.parse(''), [])
   })
+
+  test('to a user who is not root says so, even for a list', () => {
+    const said = 'mdconfig: open(/dev/mdctl): Permission denied'
+    for (const { failures } of [memoryDisks, mdAttach('/i', 0, 'read-only')]) {
+      const rule = failures?.find(({ pattern }) => pattern.test(said))
+      assert.deepEqual([rule?.code, rule?.hints], ['platform', ['run it as root']])
+    }
+  })
 })
 
 describe('gpart backup', () => {
