@@ -76,7 +76,12 @@ export const readBoxKeys = async (folder: string): Promise<BoxKeys> => {
     const found = await readTextIfAny(join(folder, file))
     if (found === undefined)
       throw new KnoxError('config', `the key folder lacks ${file}: ${folder}`, [
-        'knox keys init makes the keys',
+        ...(process.getuid?.() === 0
+          ? [
+              'are they another user’s? root looks where home.folder of knox.yaml says, such as /home/you/.config/knox/knox',
+            ]
+          : []),
+        'knox keys init makes the keys, where there are none yet',
       ])
     return found
   }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { KnoxError } from '../../../provision/core/errors.ts'
 import { boxKeysOf, readBoxKeys } from '../../../provision/image/box-keys.ts'
+import { thrownBy } from '../../support/expect.ts'
 import { keyFiles, KEYS, knoxError, run, tempFolder, writeKey } from './helpers.ts'
 
 /** A key folder as ssh-keygen makes it. */
@@ -106,6 +107,18 @@ describe('the keys of a box', () => {
     const folder = await keyFolder(t)
     await writeKey(folder, 'knox-ca.pub', await readFile(join(folder, 'ssh_host_ed25519_key.pub')))
     await assert.rejects(readBoxKeys(folder), knoxError('config', /one and the same/))
+  })
+
+  test('that root does not find may be another user’s', async (t) => {
+    const folder = await tempFolder(t)
+    const hintsAs = async (uid: number): Promise<string> => {
+      t.mock.method(process, 'getuid', () => uid)
+      const error = await thrownBy(() => readBoxKeys(folder))
+      assert.ok(error instanceof KnoxError && error.code === 'config')
+      return error.hints.join('\n')
+    }
+    assert.match(await hintsAs(0), /another user’s[^]*home\.folder[^]*knox keys init/)
+    assert.doesNotMatch(await hintsAs(1001), /another user/)
   })
 
   test('a private key in the place of a public one never gets into the overlay', async (t) => {
