@@ -21,10 +21,13 @@ const oldFingerprint = (publicKey: Buffer): string =>
     .replaceAll(/(..)(?=.)/g, '$1:')}`
 
 /** What the public key in a line of a .pub file is, if it is known to be published. */
-export const publishedKey = (line: string): string | undefined => {
+export const publishedKey = (
+  line: string,
+  published: ReadonlyMap<string, string> = PUBLISHED,
+): string | undefined => {
   try {
     const key = readPublicKeyLine(line, 'a key of the image')
-    return PUBLISHED.get(fingerprint(key)) ?? PUBLISHED.get(oldFingerprint(key))
+    return published.get(fingerprint(key)) ?? published.get(oldFingerprint(key))
   } catch {
     return undefined // not an Ed25519 key
   }
