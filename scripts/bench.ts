@@ -9,9 +9,10 @@ const GUEST_SECONDS = 5400
 /** Exit: 0 measured, 1 something failed, 15 the lab cannot run here. */
 export const bench = defineCommand({
   name: 'bench',
-  summary: 'knox beside the bare zfs send, ssh and zfs receive, as ratios in one run',
+  summary: 'knox beside the bare zfs send, ssh and zfs receive, and beside dd, as ratios in one run',
   options: {
     idle: { type: 'boolean', help: 'only the run with nothing to send, beside syncoid' },
+    flash: { type: 'boolean', help: 'only flash beside dd' },
     mib: { type: 'string', value: 'MIB', help: 'size of the first send (default 1024)' },
   },
   run: async (knox) => {
@@ -36,7 +37,7 @@ export const bench = defineCommand({
     const command = [
       'env',
       `KNOX_BENCH_MIB=${mib}`,
-      `KNOX_BENCH_IDLE=${knox.args.flag('idle') ? '1' : '0'}`,
+      `KNOX_BENCH_ONLY=${['flash', 'idle'].find((name) => knox.args.flag(name)) ?? ''}`,
       'node',
       '--no-deprecation',
       bundleOf('provision/lab/measure.ts'),
