@@ -112,7 +112,7 @@ describe('the keys of a box', () => {
   test('that root does not find may be another user’s', async (t) => {
     const folder = await tempFolder(t)
     const hintsAs = async (uid: number): Promise<string> => {
-      t.mock.method(process, 'getuid', () => uid)
+      t.mock.method(process as { getuid: () => number }, 'getuid', () => uid)
       const error = await thrownBy(() => readBoxKeys(folder))
       assert.ok(error instanceof KnoxError && error.code === 'config')
       return error.hints.join('\n')
