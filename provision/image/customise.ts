@@ -102,6 +102,17 @@ const checkBoard = ({ box }: Config): void => {
     ])
 }
 
+/** What an image needs of knox.yaml and the key folder. Throws `config` if they cannot make one; nothing of the image is looked at. */
+export const boxFor = async (
+  config: Config,
+  folder: string,
+): Promise<{ readonly keys: BoxKeys; readonly overlay: readonly OverlayFile[] }> => {
+  checkBoard(config)
+  const keys = await readBoxKeys(folder)
+  checkKeys(keys)
+  return { keys, overlay: await overlayOf(config.box, keys) }
+}
+
 const stepsOf = (plan: CustomisePlan, findings: Findings): readonly Step[] => [
   ...writingSteps(plan, findings),
   ...checkingSteps(plan, findings),
@@ -195,10 +206,7 @@ const tell = ({ emit }: CustomiseOptions, { published, warnings }: Findings): vo
  */
 export const customiseImage = async (options: CustomiseOptions): Promise<Customised> => {
   const { config, folder, emit, time = DEFAULT_TIME, place: machine = HERE } = options
-  checkBoard(config)
-  const keys = await readBoxKeys(folder)
-  checkKeys(keys)
-  const overlay = await overlayOf(config.box, keys)
+  const { keys, overlay } = await boxFor(config, folder)
   const runner = runnerAt(machine, emit)
   // first of all: is this FreeBSD?
   await runner.read(memoryDisks)

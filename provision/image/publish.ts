@@ -69,10 +69,19 @@ const checkKeys = async ({ folder, facts }: PublishOptions): Promise<void> => {
     ])
 }
 
-const checkFree = async (paths: readonly string[]): Promise<void> => {
-  for (const path of paths)
-    if (await exists(path))
-      throw new KnoxError('refused', `${path} exists already`, ['nothing was changed; --force replaces it'])
+/** The names of what is published for an image of this path; of these all are made or none. */
+const namesOf = (path: string, compress: boolean): readonly string[] => [
+  path,
+  `${path}.sha256`,
+  path.replace(/\.img$/, '.json'),
+  ...(compress ? [`${path}.xz`, `${path}.xz.sha256`] : []),
+]
+
+/** Throws `refused` if one of the files is there that an image of this path would be published with. */
+export const checkFree = async (path: string, compress: boolean): Promise<void> => {
+  for (const name of namesOf(path, compress))
+    if (await exists(name))
+      throw new KnoxError('refused', `${name} exists already`, ['nothing was changed; --force replaces it'])
 }
 
 /** Packs the image by xz(1); the bytes come back through a pipe, so that they are hashed on their way to the file. */
@@ -148,13 +157,7 @@ export const publishImage = async (options: PublishOptions): Promise<Published> 
   const path = join(out, imageName(config, facts.date))
   const [packedPath, manifestPath] = [`${path}.xz`, path.replace(/\.img$/, '.json')]
   await checkKeys(options)
-  const names = [
-    path,
-    `${path}.sha256`,
-    manifestPath,
-    ...(compress ? [packedPath, `${packedPath}.sha256`] : []),
-  ]
-  if (!replace) await checkFree(names)
+  if (!replace) await checkFree(path, compress)
   const source = await openImage(image, runnerAt(HERE, emit))
   await checkRoom(path, source.bytes)
 
