@@ -24,10 +24,13 @@ export interface FlashRun {
 const sh = async (line: string): Promise<string> =>
   must(await run(['sh', '-euc', line], { timeout: 300 })).stdout.trim()
 
-/** Bytes that are no zeros, which begin as a disk image does. */
+/** Bytes that are no zeros, with a partition table of one FreeBSD slice. */
 const imageOf = (mib: number): Buffer => {
   const image = Buffer.concat(Array<Buffer>(mib).fill(randomBytes(MIB)))
   image.fill(0, 446, 510)
+  image.set([0x80, 0, 0, 0, 0xa5, 0, 0, 0], 446)
+  image.writeUInt32LE(2048, 454)
+  image.writeUInt32LE(4096, 458)
   image.writeUInt16LE(0xaa55, 510)
   return image
 }
