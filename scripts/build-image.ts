@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, rm, rmdir } from 'node:fs/promises'
+import { mkdir, readFile, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { defineCommand, type Knox } from '../provision/cli/command.ts'
 import type { Config } from '../provision/core/config.ts'
@@ -7,8 +7,13 @@ import { imageName } from '../provision/core/image-name.ts'
 import { quoteAll } from '../provision/core/quote.ts'
 import { Secret } from '../provision/core/secret.ts'
 import { formatBytes } from '../provision/core/sizes.ts'
-import { readBoxKeys } from '../provision/image/box-keys.ts'
-import { buildActions, buildImage, openWorkspace, type Stage } from '../provision/image/build/build.ts'
+import {
+  buildActions,
+  buildImage,
+  openWorkspace,
+  prepareBuild,
+  type Stage,
+} from '../provision/image/build/build.ts'
 import {
   bringHome,
   builderPlace,
@@ -20,19 +25,24 @@ import {
   sendArgv,
   withCopy,
 } from '../provision/image/build/builder.ts'
+import { imageBytes } from '../provision/image/build/changes.ts'
 import { customiseThere } from '../provision/image/build/ready.ts'
 import { workspaceOf } from '../provision/image/build/workspace.ts'
-import { customiseActions, customiseImage } from '../provision/image/customise.ts'
+import { checkRoom } from '../provision/image/copy-image.ts'
+import { boxFor, customiseActions, customiseImage } from '../provision/image/customise.ts'
 import { checkReady, fromImage, fromImageActions } from '../provision/image/from-image.ts'
-import { overlayOf } from '../provision/image/overlay.ts'
+import { makingIn, withMaking, type Making } from '../provision/image/making.ts'
+import type { OverlayFile } from '../provision/image/overlay.ts'
 import {
+  checkFree,
   publishActions,
   publishImage,
   type Published,
   type PublishFacts,
 } from '../provision/image/publish.ts'
+import { findPublished, isWhole } from '../provision/image/published.ts'
 import { findConfig, homeFolder, parseConfig } from '../provision/system/config-file.ts'
-import { ensurePrivateDir, exists, realFolder } from '../provision/system/files.ts'
+import { realFolder } from '../provision/system/files.ts'
 import { withLock } from '../provision/system/lock.ts'
 import { HERE, runnerAt, type Place } from '../provision/system/runner.ts'
 import { memoryDisks } from '../provision/tools/mdconfig.ts'
@@ -41,7 +51,7 @@ import { xzUnpack, xzUnpackedBytes } from '../provision/tools/xz.ts'
 /** in the package's own folder */
 const EXAMPLE = new URL('../knox.example.yaml', import.meta.url)
 
-const DEFAULT_WORK = '/var/tmp/knox-build'
+const DEFAULT_WORK = '/var/db/knox-build'
 const INPUT = 'everything it was made of'
 
 const today = (): string => new Date().toISOString().slice(0, 10)
@@ -50,9 +60,7 @@ const today = (): string => new Date().toISOString().slice(0, 10)
  * One hash over the raw image's stamp and every file of the box. Without what is secret: the public key stands for it, and
  * the hash goes into the manifest.
  */
-const contentStamp = async (knox: Knox, built: string): Promise<string> => {
-  const config = await knox.config()
-  const overlay = await overlayOf(config.box, await readBoxKeys(homeFolder(config)))
+const contentStamp = (overlay: readonly OverlayFile[], built: string): string => {
   const hash = createHash('sha256').update(built)
   for (const { path, mode, content } of overlay) {
     hash.update(`\0${path}\0${mode}\0`)
@@ -60,14 +68,6 @@ const contentStamp = async (knox: Knox, built: string): Promise<string> => {
       hash.update(typeof content === 'string' ? content : JSON.stringify(content))
   }
   return hash.digest('hex')
-}
-
-/** The image in the folder whose manifest says that it was made of the same; a killed run can have left a manifest alone. */
-const findSame = async (out: string, stamp: string): Promise<string | undefined> => {
-  for (const name of (await readdir(out).catch(() => [])).sort())
-    if (/^knox-.*\.json$/.test(name) && (await readFile(join(out, name), 'utf8')).includes(`"${stamp}"`))
-      return join(out, name.replace(/\.json$/, '.img'))
-  return undefined
 }
 
 const told = (knox: Knox, { image, packed, manifest }: Published): undefined => {
@@ -87,19 +87,6 @@ const lockFileOf = async (knox: Knox): Promise<string> =>
 interface Paths {
   readonly work: string
   readonly out: string
-}
-
-/** What is in the making in the folder that gets the image; one run at a time has it. */
-const makingIn = (out: string): string => join(out, '.knox-work')
-
-const withMaking = async <T>({ out }: Paths, work: (folder: string) => Promise<T>): Promise<T> => {
-  const folder = makingIn(out)
-  await ensurePrivateDir(folder)
-  try {
-    return await withLock(folder, () => work(folder))
-  } finally {
-    await rmdir(folder).catch(() => undefined)
-  }
 }
 
 const publish = async (
@@ -130,14 +117,14 @@ interface ToPublish {
 /** Publishes the customised image of the build host. */
 const publishFrom = async (
   knox: Knox,
-  { place, paths, making }: { readonly place: Place; readonly paths: Paths; readonly making: string },
+  { place, paths, making }: { readonly place: Place; readonly paths: Paths; readonly making: Making },
   image: string,
   what: ToPublish,
 ): Promise<void> => {
   const runner = runnerAt(place, knox.emit, 3600)
   if (place === HERE) told(knox, await publish(knox, paths, image, what))
   else {
-    const packed = join(making, 'image.img.xz')
+    const { packed } = making
     try {
       const sha256 = await runner.read(hashThere(image))
       await bringHome(place, image, packed, knox.emit)
@@ -155,12 +142,12 @@ const fromReady = async (knox: Knox, paths: Paths, from: string): Promise<undefi
   const sha256 = knox.args.text('sha256')
   const { emit, signal } = knox
   const options = {
-    ...{ from: resolve(from), work: join(makingIn(paths.out), 'image.img'), folder: homeFolder(config) },
+    ...{ from: resolve(from), work: makingIn(paths.out).image, folder: homeFolder(config) },
     ...{ config, emit, signal, ...(sha256 === undefined ? {} : { sha256 }) },
   }
   const ready = await checkReady(options, runnerAt(place, emit))
   const copy = place === HERE ? options.work : workspaceOf(paths.work).image
-  await withMaking(paths, (making) =>
+  await withMaking(paths.out, options, (making) =>
     withCopy(place, copy, emit, async () => {
       const { customised, input } =
         place === HERE
@@ -173,47 +160,56 @@ const fromReady = async (knox: Knox, paths: Paths, from: string): Promise<undefi
   return undefined
 }
 
+/** The device of the file system that a path is on, or will be. */
+const deviceOf = (path: string): Promise<number> =>
+  stat(path).then(
+    ({ dev }) => dev,
+    () => deviceOf(dirname(path)),
+  )
+
 const fromSources = async (knox: Knox, paths: Paths): Promise<undefined> => {
   const config = await knox.config()
   const folder = homeFolder(config)
   const { emit, signal, confirm } = knox
+  const [compress, force] = [knox.args.flag('compress'), knox.args.flag('force')]
   const place = builderPlace(config.image.builder)
+  // the image once more, and its .xz
+  const outBytes = imageBytes(config.image.size) * (compress ? 2 : 1)
+  const isBeside = place === HERE && (await deviceOf(paths.work)) === (await deviceOf(paths.out))
   const options = {
-    config,
-    folder: paths.work,
-    place,
-    emit,
-    signal,
-    confirm,
-    lockFile: await lockFileOf(knox),
+    ...{ config, folder: paths.work, place, emit, signal, confirm },
+    ...{ lockFile: await lockFileOf(knox), beside: isBeside ? outBytes : 0 },
   }
   const space = await openWorkspace(options)
-  await readBoxKeys(folder) // hours of building would be lost without them
+  // all that can be known before: hours of building would be lost
+  const { overlay } = await boxFor(config, folder)
+  const path = join(paths.out, imageName(config, today()))
   const build = () =>
-    withMaking(paths, async (making) => {
-      const { revisions, inputs, stamp } = await buildImage(space, options)
-      const content = await contentStamp(knox, stamp)
-      const same = await findSame(paths.out, content)
-      const wanted = knox.args.flag('compress') ? [same, `${same ?? ''}.xz`] : [same]
-      const isWhole = (
-        await Promise.all(wanted.map(async (path) => path !== undefined && (await exists(path))))
-      ).every(Boolean)
-      if (isWhole && !knox.args.flag('force')) {
-        knox.result(`${same ?? ''} was made of just this already; nothing was done`, {
-          image: { path: same },
+    withMaking(paths.out, options, async (making) => {
+      const built = await prepareBuild(space, options)
+      const content = contentStamp(overlay, built.stamp)
+      const same = await findPublished(paths.out, content)
+      if (same !== undefined && !force && (await isWhole(paths.out, same, { packed: compress, signal }))) {
+        knox.result(`${same.path} was made of just this already; nothing was done`, {
+          image: { path: same.path },
         })
         return
       }
+      const replace = force || same?.path === path
+      if (!replace) await checkFree(path, compress)
+      await checkRoom(path, outBytes)
+      await buildImage(space, built, options)
       await withCopy(place, space.image, emit, async () => {
         await runnerAt(place, emit, 3600).act(copyThere(space.raw, space.image))
         const customised = await customiseImage({ image: space.image, folder, config, emit, signal, place })
+        const { revisions, inputs } = built
         const facts = { revisions, inputs: [...inputs, { name: INPUT, sha256: content }], customised }
-        await publishFrom(knox, { place, paths, making }, space.image, { facts, replace: same !== undefined })
+        await publishFrom(knox, { place, paths, making }, space.image, { facts, replace })
       })
     })
   if (place !== HERE) await build()
   else {
-    await mkdir(space.folder, { recursive: true })
+    await mkdir(space.folder, { recursive: true, mode: 0o755 })
     await withLock(space.folder, build)
   }
   return undefined
@@ -254,10 +250,9 @@ const planOf = async (
     const last = dropThere(image).argv
     if (place === HERE)
       return [{ stage: 'publish', commands: [...publishActions({ image, compress }, path), last] }]
-    const packed = join(making, 'image.img.xz')
     return [
       { stage: 'bring it home', commands: [hashThere(image).argv, packThere(image)] },
-      { stage: 'publish, here', commands: publishActions({ image: packed, compress }, path) },
+      { stage: 'publish, here', commands: publishActions({ image: making.packed, compress }, path) },
       { stage: 'tidy up', commands: [last] },
     ]
   }
@@ -272,7 +267,7 @@ const planOf = async (
     ]
   const ready = resolve(from)
   if (place === HERE) {
-    const image = join(making, 'image.img')
+    const { image } = making
     return [
       { stage: 'customise', commands: await fromImageActions({ from: ready, work: image, config }) },
       ...publishing(image),
@@ -290,7 +285,9 @@ const dryRun = async (knox: Knox, paths: Paths, from: string | undefined): Promi
   const stages = await planOf(knox, config, { paths, from })
   const image = join(paths.out, imageName(config, today()))
   const lines = [
-    ...(config.image.builder === undefined ? [] : [`# on ${config.image.builder}, by ssh, but for what is here`]),
+    ...(config.image.builder === undefined
+      ? []
+      : [`# on ${config.image.builder}, by ssh, but for what is here`]),
     ...stages.flatMap(({ stage, commands }) => [`# ${stage}`, ...commands.map(quoteAll)]),
     `# then ${image} with its manifest and checksums`,
   ]

@@ -12,6 +12,7 @@ describe('a build that is not left alone', () => {
   for (const [stage, line] of [
     ['world', /error: 'cpu_id' macro redefined/],
     ['kernel', /error: 'cpu_id' macro redefined/],
+    ['ubldr', /ld: error: ubldr is too big/],
     ['image', /No space left on device/],
   ] as const)
     test(`a failing ${stage} shows the real error, leaves nothing attached, and a rerun goes on there`, async (t) => {

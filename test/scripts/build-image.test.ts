@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, rm, stat, symlink } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { describe, test } from 'node:test'
-import { tempFolder, writeProgram } from '../support/expect.ts'
+import { tempFolder } from '../support/expect.ts'
 import { buildWorld, fails, nothingLeft, ok } from '../support/build-world.ts'
 
 /** `knox build-image` on a build host of strict stand-ins (test/freebsd): crochet, svn, the disk programs. */
@@ -79,6 +79,21 @@ describe('build-image', () => {
     assert.ok(!again.stdout.includes('nothing was done'))
     assert.ok(existsSync(join(world.out, image)))
     assert.equal(await world.crochets(), 1)
+    await truncate(join(world.out, image), 10)
+    ok(await world.build())
+    assert.equal((await stat(join(world.out, image))).size, 64 * 1024)
+  })
+
+  test('what cannot end well is said before the hours of building', async (t) => {
+    const world = await buildWorld(t)
+    await mkdir(world.out)
+    const today = new Date().toISOString().slice(0, 10)
+    await writeFile(join(world.out, `knox-knox-10.2-${today}.img`), 'of the same day')
+    fails(await world.build(), 4, /exists already/)
+    const yaml = join(world.dir, 'knox.yaml')
+    await writeFile(yaml, (await readFile(yaml, 'utf8')).replace('box:\n', 'box:\n  root: mmcsd0s3a\n'))
+    fails(await world.build('--force'), 3, /the root of an image is s2a/)
+    assert.equal(await world.crochets(), 0)
   })
 
   test('says everything that the host lacks at once, with what mends it', async (t) => {
@@ -86,15 +101,13 @@ describe('build-image', () => {
     await rm(join(world.world, 'u-boot'))
     await world.set('uid', '1001')
     await world.writeYaml({ source: 'https://svn.example/base/releng/10.2' })
-    const bin = await tempFolder(t)
-    await writeProgram(bin, 'df', 'echo "Filesystem 1K Used Avail"; echo "/dev/x 100 50 1000 5% /"')
-    world.usePath(`${bin}:${process.env['PATH'] ?? ''}`)
+    await world.set('room', '1000')
     const { code, stderr } = await world.build()
     assert.equal(code, 15)
     for (const line of [
       /must run as root/,
       /u-boot\.img is missing: today’s package/,
-      /room for 0\.98 MiB only, and 14\.3 GiB are needed/,
+      /room for 0\.98 MiB only, and 17\.9 GiB are needed/,
     ])
       assert.match(stderr, line)
     assert.ok(!existsSync(world.work))

@@ -15,6 +15,7 @@ import {
   changeCpuvar,
   cpuvarState,
   fileChanges,
+  forgetKernel,
   holds,
   imageBytes,
   isOurChange,
@@ -24,7 +25,7 @@ import {
   type BuiltFrom,
   type FileChange,
 } from './changes.ts'
-import { crochetArgv, endCrochet, errorLines, runCrochet } from './crochet.ts'
+import { crochetArgv, endCrochet, errorsIn, runCrochet } from './crochet.ts'
 import { checkKernel } from './kernel-check.ts'
 import { readLock, writeLock, type Lock } from './lock-file.ts'
 import { checkHost, firmware, leftoverReads, leftoversOf, lookAtHost, type Leftovers } from './preflight.ts'
@@ -54,6 +55,8 @@ export interface BuildOptions {
   readonly signal: AbortSignal
   /** asked before what an earlier failure has left is taken down; throws if that is not wanted */
   readonly confirm: (question: string) => Promise<void>
+  /** bytes that are needed beside the work folder, on its file system; default 0 */
+  readonly beside?: number
 }
 
 /** What an image was made of, with its SHA-256 in hex. */
@@ -169,12 +172,6 @@ const setStamp = ({ stamp }: Workspace, text: string): Change => ({
 
 const removeStamp = ({ stamp }: Workspace): Change => ({ effect: 'change', argv: ['rm', '-f', stamp] })
 
-const readLog = (log: string): Read<string> => ({
-  effect: 'read',
-  argv: ['/bin/sh', '-c', 'cat "$1" 2>/dev/null; exit 0', 'sh', log],
-  parse: (stdout) => stdout,
-})
-
 const ATTEMPTS = 4
 
 /** Takes down what crochet has mounted and attached. Throws `busy` if something of it stays. */
@@ -193,11 +190,14 @@ const takeDown = async (runner: Runner, space: Workspace): Promise<void> => {
   }
 }
 
-/** The marks of crochet stand for a revision and what was changed in it; what is in sys is in the kernel only. */
+/** Kernel configurations; all else in sys can go into the world too: headers, cddl, newvers.sh. */
+const isKernelOnly = (path: string): boolean => /^sys\/[^/]+\/conf\//.test(path)
+
+/** The marks of crochet stand for a revision and what was changed in it. */
 const builtFrom = (revision: string, changed: readonly ChangedFile[]): BuiltFrom => {
   const hashOf = (files: readonly ChangedFile[]) =>
     sha256(JSON.stringify([revision, files.map(({ path, sha256: hash }) => [path, hash ?? ''])]))
-  return { world: hashOf(changed.filter(({ path }) => !path.startsWith('sys/'))), kernel: hashOf(changed) }
+  return { world: hashOf(changed.filter(({ path }) => !isKernelOnly(path))), kernel: hashOf(changed) }
 }
 
 const argvOf = ({ argv }: { readonly argv: readonly string[] }): readonly string[] => argv
@@ -230,7 +230,7 @@ const runBuild = async (space: Workspace, { place, emit, signal }: BuildOptions)
     return ran
   })
   if (!result.failed) return
-  const lines = errorLines(await tidy.read(readLog(result.log)))
+  const lines = await tidy.read(errorsIn(result.log))
   throw new KnoxError('failed', 'crochet could not build the image', [
     ...lines,
     `the whole log: ${result.log} on ${place.name}`,
@@ -242,21 +242,24 @@ const runBuild = async (space: Workspace, { place, emit, signal }: BuildOptions)
  * Looks at the build host and returns the workspace there. Throws `platform` with all that the host lacks, `busy` if it builds
  * already.
  */
-export const openWorkspace = async ({ config, folder, place, emit }: BuildOptions): Promise<Workspace> => {
-  const [tree] = treesOf(config, workspaceOf(folder), undefined)
-  return checkHost(runnerAt(place, emit), workspaceOf(folder), {
-    ...{ kind: tree?.kind ?? 'git', bytes: imageBytes(config.image.size), emit },
+export const openWorkspace = async (options: BuildOptions): Promise<Workspace> => {
+  const { config, folder, place, emit, beside = 0 } = options
+  const space = workspaceOf(folder)
+  return checkHost(runnerAt(place, emit), space, {
+    ...{ trees: treesOf(config, space, undefined), bytes: imageBytes(config.image.size), beside, emit },
   })
 }
 
+/** A fetch and a compiler take their time; a stalled one is seen by the owner. */
+const builderOf = ({ place, emit }: BuildOptions): Runner => runnerAt(place, emit, 12 * 3600)
+
 /**
- * Builds the raw image. Throws `unreachable` or `config` for the sources, `verification` for what is not as it should be,
- * `failed` with the real error lines if crochet fails.
+ * Makes the sources ready, and says what the raw image will be built of. Throws `unreachable` or `config` for the sources,
+ * `verification` for what is not as it should be.
  */
-export const buildImage = async (space: Workspace, options: BuildOptions): Promise<Built> => {
-  const { config, lockFile, place, emit, confirm } = options
-  // a fetch and a compiler take their time; a stalled one is seen by the owner
-  const runner = runnerAt(place, emit, 12 * 3600)
+export const prepareBuild = async (space: Workspace, options: BuildOptions): Promise<Built> => {
+  const { config, lockFile, emit, confirm } = options
+  const runner = builderOf(options)
   const trees = treesOf(config, space, await readLock(lockFile))
   const left = await leftoversOf(runner, space)
   if (left.mounted.length + left.units.length > 0) {
@@ -275,17 +278,33 @@ export const buildImage = async (space: Workspace, options: BuildOptions): Promi
   await runner.act(keepMarks(space, builtFrom(revisions['freebsd'] ?? '', changed.get('freebsd') ?? [])))
 
   const inputs = inputsOf(files, changed, await runner.read(firmware))
-  const stamp = stampOf(revisions, inputs)
-  if ((await runner.read(readStamp(space))) === stamp)
+  return { revisions, inputs, stamp: stampOf(revisions, inputs) }
+}
+
+/**
+ * Builds the raw image of what was made ready, if it is not there yet. Throws `failed` with the real error lines if crochet
+ * fails, `verification` if the kernel is another than it should be.
+ */
+export const buildImage = async (
+  space: Workspace,
+  { stamp }: Built,
+  options: BuildOptions,
+): Promise<void> => {
+  const { emit } = options
+  const runner = builderOf(options)
+  if ((await runner.read(readStamp(space))) === stamp) {
     emit({ type: 'done', title: `${space.raw} is there already, built of just this` })
-  else {
-    await runner.act(removeStamp(space))
-    await runBuild(space, options)
-    await runner.read(checkKernel(space))
-    emit({ type: 'done', title: 'the kernel has what kernconf/RPI-B-ZFS asks for' })
-    await runner.act(setStamp(space, stamp))
+    return
   }
-  return { revisions, inputs, stamp }
+  await runner.act(removeStamp(space))
+  await runBuild(space, options)
+  await runner.read(checkKernel(space)).catch(async (error: unknown) => {
+    // a rerun would find it again, with its mark
+    await runner.act(forgetKernel(space))
+    throw error
+  })
+  emit({ type: 'done', title: 'the kernel has what kernconf/RPI-B-ZFS asks for' })
+  await runner.act(setStamp(space, stamp))
 }
 
 /** Every command of a build on a host where nothing is done yet, in order, as words, by stage. */
@@ -298,7 +317,7 @@ export const buildActions = async (
   const trees = treesOf(config, space, await readLock(lockFile))
   const files = await fileChanges(space, config.image.size)
   return [
-    { stage: 'preflight', commands: [lookAtHost(space), ...leftoverReads].map(argvOf) },
+    { stage: 'preflight', commands: [lookAtHost(space, trees), ...leftoverReads].map(argvOf) },
     {
       stage: 'sources',
       commands: trees

@@ -60,8 +60,17 @@ export const fileChanges = async (space: Workspace, size: string): Promise<reado
   ]
 }
 
-/** crochet compares only the command line of make: without its mark it builds the kernel anew. */
-const FORGET_KERNEL = 'rm -f "$2"/_.built-kernel.*'
+/**
+ * crochet compares only the command line of make: without its marks it builds the kernel anew, and the loader, which has its
+ * mark in a folder of its own.
+ */
+const FORGET_KERNEL = 'rm -rf "$2"/_.built-kernel.* "$2"/ubldr-*'
+
+/** Takes away the marks of a kernel that is not what it should be. */
+export const forgetKernel = ({ workdir }: Workspace): Change => ({
+  effect: 'change',
+  argv: ['/bin/sh', '-c', FORGET_KERNEL, 'sh', '', workdir],
+})
 
 /** True if the file holds this already. */
 export const holds = ({ path, content }: FileChange): Read<boolean> => ({
@@ -97,7 +106,7 @@ export const writeFile = ({ path, content, isKernel }: FileChange, space: Worksp
 export interface BuiltFrom {
   /** of the whole tree; a mark of another is worthless */
   readonly world: string
-  /** of its sys folder too */
+  /** of its kernel configurations too */
   readonly kernel: string
 }
 
@@ -106,7 +115,7 @@ const KEEP_MARKS = [
   'read -r world; read -r kernel',
   '{ read -r w; read -r k; } 2>/dev/null <knox-built-from',
   '[ "$world" = "$w" ] || rm -f _.built-* || exit 1',
-  '[ "$kernel" = "$k" ] || rm -f _.built-kernel.* || exit 1',
+  '[ "$kernel" = "$k" ] || rm -rf _.built-kernel.* ubldr-* || exit 1',
   'printf "%s\\n%s\\n" "$world" "$kernel" >knox-built-from',
 ].join('\n')
 
@@ -117,8 +126,8 @@ export const keepMarks = ({ workdir }: Workspace, { world, kernel }: BuiltFrom):
   stdin: `${world}\n${kernel}\n`,
 })
 
-/** what knox itself changes in the tree */
-export const isOurChange = (path: string): boolean => path === CPUVAR || path === KERNCONF
+/** what knox itself changes in the tree, or was about to when it was killed */
+export const isOurChange = (path: string): boolean => [CPUVAR, KERNCONF].includes(path.replace(/\.new$/, ''))
 
 const KERNCONF = 'sys/arm/conf/RPI-B-ZFS'
 const CPUVAR = 'sys/cddl/compat/opensolaris/sys/cpuvar.h'

@@ -1,10 +1,10 @@
-import type { Change } from '../../core/command.ts'
+import type { Change, Read } from '../../core/command.ts'
 import { KnoxError } from '../../core/errors.ts'
 import type { Emit } from '../../core/events.ts'
 import { printable } from '../../core/names.ts'
 import { formatDuration } from '../../core/sizes.ts'
 import { openChannel } from '../../system/process.ts'
-import type { Place } from '../../system/runner.ts'
+import { runnerAt, type Place } from '../../system/runner.ts'
 import type { Workspace } from './workspace.ts'
 
 /** Running crochet: its phases for the terminal, its errors for people. */
@@ -27,22 +27,49 @@ export const phaseOf = (line: string): string | undefined =>
 /** The log that a failure names: `Log in FILE`, `Log: FILE`. */
 export const logNamed = (line: string): string | undefined => /\bLog(?: in|:) (\/\S+)$/.exec(line.trim())?.[1]
 
-/** What make, the compiler and config(8) print where something went wrong; all that follows in a log is its echo. */
-const REAL_ERROR =
-  /(?:^|\s)(?:fatal )?error: |: undefined reference|^config: |No space left|: not found$|: No such file|^make.*don't know how to make|internal compiler error|Killed$/
-const ECHO = /^\*\*\* (?:Error code|\[)|\*\*\* Signal/
+/** The log that make writes from here on: `(Logging to FILE)`. */
+export const logBegun = (line: string): string | undefined =>
+  /^\(Logging to (\/\S+)\)$/.exec(line.trim())?.[1]
+
+/** What make, the compiler and config(8) print where something went wrong. */
+const ERROR =
+  /(?:^|\s)(?:fatal )?error: |: undefined reference|^config: |No space left|^make.*don't know how to make|internal compiler error|Killed$/
+/** these may be an error, or a step that does not mind */
+const MAYBE_ERROR = /: not found$|: No such file/
+/** what make says of a command that failed; all that follows is the echo of it */
+const ECHO = /^\*\*\* (?:Error code|\[|Signal)/
 const MOST_ERRORS = 8
 
-/** The lines of a log that say what went wrong: the first real errors, else the first echo of one, else its last lines. */
+/** The lines of a log that say what went wrong: the real errors before the first echo of make, else that echo, else the last lines. */
 export const errorLines = (log: string): readonly string[] => {
-  const lines = log.split('\n').map((line) => printable(line.trim()).slice(0, 300))
-  const real = lines.filter((line) => REAL_ERROR.test(line))
-  if (real.length > 0) return real.slice(0, MOST_ERRORS)
-  const echo = lines.findIndex((line) => ECHO.test(line))
-  return echo === -1
-    ? lines.filter((line) => line !== '').slice(-3)
-    : lines.slice(Math.max(0, echo - 3), echo + 1)
+  const all = log.split('\n').map((line) => printable(line.trim()).slice(0, 300))
+  const echo = all.findIndex((line) => ECHO.test(line))
+  const lines = echo === -1 ? all : all.slice(0, echo + 1)
+  for (const pattern of [ERROR, MAYBE_ERROR]) {
+    const found = lines.filter((line) => pattern.test(line))
+    if (found.length > 0) return found.slice(0, MOST_ERRORS)
+  }
+  return echo === -1 ? lines.filter((line) => line !== '').slice(-3) : lines.slice(-4)
 }
+
+/** The lines before the first echo; a log has 100 MB, and the build host may be far away. */
+const BEFORE_ECHO = [
+  'n=$(grep -n -E "^[*][*][*] (Error code|[[]|Signal)" "$1" 2>/dev/null | head -n 1 | cut -d : -f 1)',
+  'head -n "${n:-999999999}" "$1" 2>/dev/null | tail -n 500; exit 0',
+].join('\n')
+
+/** What errorLines makes of a log on the build host. */
+export const errorsIn = (log: string): Read<readonly string[]> => ({
+  effect: 'read',
+  argv: ['/bin/sh', '-c', BEFORE_ECHO, 'sh', log],
+  parse: errorLines,
+})
+
+const lastLine = (log: string): Read<string> => ({
+  effect: 'read',
+  argv: ['tail', '-n', '1', log],
+  parse: (stdout) => printable(stdout.trim()),
+})
 
 const EXIT = 'knox-exit '
 
@@ -82,13 +109,15 @@ export const endCrochet = ({ pid }: Workspace): Change => ({
 const PULSE = 15_000
 
 /**
- * Runs crochet to its end and tells its phases with the time they take. Resolves with the log that its last words name if it
- * failed (undefined: its own), and with no failure if it came to its end.
+ * Runs crochet to its end and tells its phases with the time they take, and every `pulse` milliseconds the last line.
+ * Resolves with no failure if it came to its end, else with the log that has its errors: the one that its last words name,
+ * or that make was writing, or its own.
  */
 export const runCrochet = async (
   space: Workspace,
   place: Place,
   emit: Emit,
+  pulse = PULSE,
 ): Promise<{ readonly failed: false } | { readonly failed: true; readonly log: string }> => {
   const argv = crochetArgv(space)
   emit({ type: 'command', argv, where: place.name })
@@ -97,17 +126,30 @@ export const runCrochet = async (
   let phase = 'preparing'
   let last = ''
   let named: string | undefined
+  let begun: string | undefined
   let code: string | undefined
   const tell = () => {
     const time = formatDuration((Date.now() - started) / 1000)
     emit({ type: 'step', title: `${phase}, ${time}${last === '' ? '' : `: ${last.slice(0, 60)}`}` })
   }
-  const timer = setInterval(tell, PULSE)
+  // only a look, each of them the same: the commands that are shown are those that do the work
+  const runner = runnerAt(place, () => undefined, 60, true)
+  const look = async () => {
+    if (begun !== undefined) last = await runner.read(lastLine(begun)).catch(() => last)
+    tell()
+  }
+  let looking = Promise.resolve()
+  const timer = setInterval(() => {
+    looking = looking.then(look)
+  }, pulse)
   try {
     tell()
     for (let line = await channel.readLine(); line !== undefined; line = await channel.readLine()) {
       if (line.startsWith(EXIT)) code = line.slice(EXIT.length)
-      else if (line.trim() !== '') last = printable(line.trim())
+      else if (line.trim() !== '') {
+        last = printable(line.trim())
+        begun = logBegun(line)
+      }
       named = logNamed(line) ?? named
       const begins = phaseOf(line)
       if (begins === undefined) continue
@@ -119,6 +161,7 @@ export const runCrochet = async (
   } finally {
     clearInterval(timer)
     channel.kill()
+    await looking
   }
   const end = await channel.ended
   if (code === '0') {
@@ -132,5 +175,5 @@ export const runCrochet = async (
     throw new KnoxError('connection-lost', 'the connection to the build host broke', [
       'run it again: it goes on from there',
     ])
-  return { failed: true, log: named ?? space.log }
+  return { failed: true, log: named ?? begun ?? space.log }
 }

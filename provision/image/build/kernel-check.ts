@@ -27,7 +27,7 @@ export const checkKernel = (space: Workspace): Read<undefined> => ({
     ...[
       '/bin/sh',
       '-c',
-      'cd "$1" && grep -E "^(KERN_IDENT|MODULES_EXTRA|DEBUG)=" Makefile; cat opt_*.h; exit 0',
+      'cd "$1" 2>/dev/null || exit 0; grep -E "^(KERN_IDENT|MODULES_EXTRA|DEBUG)=" Makefile; cat opt_*.h; exit 0',
     ],
     ...['sh', kernelFolder(space)],
   ],

@@ -4,7 +4,7 @@ import { readTextIfAny, writeFileAtomic } from '../../system/files.ts'
 
 /** knox.lock.json beside knox.yaml: the revisions that were built, so that the next build takes the same. */
 
-const tree = z.strictObject({ url: z.string(), revision: z.string().regex(/^(?:folder-)?[0-9a-f]{1,40}$/) })
+const tree = z.strictObject({ url: z.string(), revision: z.string().regex(/^(?:folder-)?[0-9a-f]{1,64}$/) })
 const schema = z.strictObject({ freebsd: tree, crochet: tree })
 
 export type Lock = z.infer<typeof schema>

@@ -4,6 +4,7 @@ import type { Emit } from '../../core/events.ts'
 import { formatBytes } from '../../core/sizes.ts'
 import { memoryDisks } from '../../tools/mdconfig.ts'
 import { mounts } from '../../tools/mount.ts'
+import type { Tree } from './sources.ts'
 import { workspaceOf, type Workspace } from './workspace.ts'
 
 /** Everything that a build needs of its host, looked at before anything long begins. */
@@ -21,15 +22,26 @@ const PROGRAMS: readonly (readonly [name: string, mend: string])[] = [
   ['dtc', 'pkg install dtc'],
 ]
 
+/** of releases that are past their end */
+const NO_PACKAGES =
+  'pkg has nothing for FreeBSD 10 any more: docs/image.md says where to get them, and how to do without git'
+
 const LOOK = [
   'echo "system $(uname -s)"',
   'echo "release $(uname -r)"',
   'echo "uid $(id -u)"',
-  'for p in "$@"; do command -v "$p" >/dev/null 2>&1 && echo "has $p"; done',
+  'for p in $PROGRAMS; do command -v "$p" >/dev/null 2>&1 && echo "has $p"; done',
   `find ${FIRMWARE} -name u-boot.img 2>/dev/null | grep -q . && echo "has u-boot"`,
   'd=$WORK; while [ ! -d "$d" ]; do d=${d%/*}; d=${d:-/}; done',
   // links in it would hide from us what mount(8) and mdconfig(8) list, and make(1) builds below its real name
   'r=$(cd -P "$d" && pwd -P); echo "folder ${r%/}${WORK#"${d%/}"}"',
+  // what others can write to must not be built from by root
+  'if [ -e "$WORK" ] || [ -L "$WORK" ]; then',
+  '  case $(ls -ld "$WORK") in d????w* | d???????w*) echo "open yes" ;; d*) ;; *) echo "open no-folder" ;; esac',
+  '  [ -O "$WORK" ] || echo "open other"',
+  'fi',
+  // a folder without git is copied
+  'for t in "$@"; do [ -d "$t" ] && [ ! -e "$t/.git" ] && [ ! -f "$t/HEAD" ] || echo "fetch yes"; done',
   'echo "used $(du -sk "$WORK" 2>/dev/null | awk \'{ print $1 }\')"',
   'echo "room $(df -k "$d" | awk \'END { print $4 }\')"',
   'p=$(cat "$PID" 2>/dev/null) && ps -ww -o args= -p "$p" 2>/dev/null | grep -q crochet && echo "crochet $p"',
@@ -41,11 +53,13 @@ interface Host {
   readonly has: ReadonlySet<string>
 }
 
-export const lookAtHost = (space: Workspace): Read<Host> => ({
+/** `trees` are the sources that will be fetched there. */
+export const lookAtHost = (space: Workspace, trees: readonly Tree[]): Read<Host> => ({
   effect: 'read',
   argv: [
-    ...['env', `WORK=${space.folder}`, `PID=${space.pid}`, '/bin/sh', '-c', LOOK, 'sh'],
-    ...[...PROGRAMS.map(([name]) => name), 'svnlite', 'svn'],
+    ...['env', `WORK=${space.folder}`, `PID=${space.pid}`],
+    `PROGRAMS=${[...PROGRAMS.map(([name]) => name), 'svnlite', 'svn'].join(' ')}`,
+    ...['/bin/sh', '-c', LOOK, 'sh', ...trees.filter(({ kind }) => kind === 'git').map(({ url }) => url)],
   ],
   parse: (stdout) => {
     const pairs = stdout.split('\n').map((line) => {
@@ -59,17 +73,32 @@ export const lookAtHost = (space: Workspace): Read<Host> => ({
   },
 })
 
-/** Every problem of a host at once, each with what mends it; `bytes` is the size of the image. Empty if it can build. */
-export const problemsOf = ({ lines, has }: Host, kind: 'git' | 'svn', bytes: number): readonly string[] => {
+/** What a build takes of a host. */
+export interface Needs {
+  readonly trees: readonly Tree[]
+  /** of the image */
+  readonly bytes: number
+  /** bytes that are needed beside the work folder, on its file system */
+  readonly beside: number
+}
+
+/** Every problem of a host at once, each with what mends it. Empty if it can build. */
+export const problemsOf = ({ lines, has }: Host, { trees, bytes, beside }: Needs): readonly string[] => {
   const [room = 0, used = 0] = ['room', 'used'].map((name) => Number(lines.get(name) ?? 0) * 1024)
   // the image, and the copy of it that becomes the box's
-  const needed = Math.max(TREES + 2 * bytes - used, bytes)
+  const needed = Math.max(TREES + 2 * bytes - used, bytes) + beside
+  const programs = PROGRAMS.filter(([name]) => !has.has(name) && (name !== 'git' || lines.has('fetch')))
+  const isSvn = trees.some(({ kind }) => kind === 'svn')
   return [
     ...(lines.get('uid') === '0' ? [] : ['it must run as root: crochet attaches and mounts the image']),
-    ...PROGRAMS.filter(([name]) => !has.has(name)).map(([name, mend]) => `${name} is missing: ${mend}`),
-    ...(kind === 'git' || has.has('svnlite') || has.has('svn')
-      ? []
-      : ['svnlite is missing: pkg install subversion']),
+    ...(lines.has('open')
+      ? [
+          'the work folder is not a folder of root’s that only root can write to: --work DIR, or chown and chmod 755',
+        ]
+      : []),
+    ...programs.map(([name, mend]) => `${name} is missing: ${mend}`),
+    ...(!isSvn || has.has('svnlite') || has.has('svn') ? [] : ['svnlite is missing: pkg install subversion']),
+    ...(programs.length > 0 && isTen(lines.get('release') ?? '') ? [NO_PACKAGES] : []),
     ...(has.has('u-boot')
       ? []
       : [
@@ -81,16 +110,15 @@ export const problemsOf = ({ lines, has }: Host, kind: 'git' | 'svn', bytes: num
   ]
 }
 
+const isTen = (release: string): boolean => /^10\./.test(release)
+
 /** What is to be said of the host's own release: 10.2 has been built on 10.x; undefined for those. */
 export const releaseWarning = (release: string): string | undefined =>
-  /^10\./.test(release)
+  isTen(release)
     ? undefined
     : `this is FreeBSD ${release}: whether its compiler builds 10.2 is not known; a 10.4 in a virtual machine does`
 
-export interface HostOptions {
-  readonly kind: 'git' | 'svn'
-  /** of the image */
-  readonly bytes: number
+export interface HostOptions extends Needs {
   readonly emit: Emit
 }
 
@@ -101,9 +129,9 @@ export interface HostOptions {
 export const checkHost = async (
   runner: Runner,
   space: Workspace,
-  { kind, bytes, emit }: HostOptions,
+  { emit, ...needs }: HostOptions,
 ): Promise<Workspace> => {
-  const host = await runner.read(lookAtHost(space))
+  const host = await runner.read(lookAtHost(space, needs.trees))
   const system = host.lines.get('system') ?? 'unknown'
   if (system !== 'FreeBSD')
     throw new KnoxError('platform', `an image is built on FreeBSD, and this is ${system}`, [
@@ -117,7 +145,7 @@ export const checkHost = async (
     ])
   const text = releaseWarning(host.lines.get('release') ?? 'unknown')
   if (text !== undefined) emit({ type: 'warning', text })
-  const problems = problemsOf(host, kind, bytes)
+  const problems = problemsOf(host, needs)
   if (problems.length > 0)
     throw new KnoxError(
       'platform',

@@ -48,6 +48,14 @@ const NETWORK = [
     ],
   },
   {
+    pattern: /dubious ownership/,
+    code: 'config',
+    message: 'git does not read a source folder of another user',
+    hints: [
+      'git config --global --add safe.directory FOLDER, as root on the build host; or give a copy without .git',
+    ],
+  },
+  {
     pattern:
       /Could not resolve|unable to access|Connection|timed out|E170013|E730054|Network is unreachable|does not appear to be a git/i,
     code: 'unreachable',
@@ -59,13 +67,14 @@ const NETWORK = [
 ] as const
 
 /**
- * A folder without git is copied; the mark says that the copy is whole, and holds a hash of it. What changes in the folder
- * from the first byte of the copying on is newer than the other mark, which names the folder.
+ * A folder without git is copied, a working copy of svn without what svn has in it; the mark says that the copy is whole,
+ * and holds a hash of it. What changes in the folder from the first byte of the copying on is newer than the other mark,
+ * which names the folder.
  */
 const COPY = [
-  'if [ -f "$2/sys/conf/newvers.sh" ] && [ ! -e "$2/.git" ]; then',
-  '  rm -rf "$1"; mkdir -p "$1"; echo "$2" >"$1/.knox-begun"; cp -Rp "$2/." "$1"; cd "$1"',
-  '  h=$(find . -type f ! -name ".knox-*" -exec cksum {} + | LC_ALL=C sort | git hash-object --stdin)',
+  'if { [ -f "$2/sys/conf/newvers.sh" ] || [ -f "$2/crochet.sh" ]; } && [ ! -e "$2/.git" ]; then',
+  '  rm -rf "$1"; mkdir -p "$1"; echo "$2" >"$1/.knox-begun"; cp -Rp "$2/." "$1"; cd "$1"; rm -rf .svn',
+  '  h=$(find . -type f ! -name ".knox-*" -exec cksum {} + | LC_ALL=C sort | sha256 -q)',
   '  echo "folder-$h" >.knox-copied; exit 0',
   'fi',
 ].join('\n')
@@ -108,7 +117,7 @@ export const fetchTree = ({ url, kind, branch, revision, folder }: Tree): Change
 const GIT_REVISION = [
   'if [ -f "$1/.knox-copied" ]; then',
   '  [ "$(cat "$1/.knox-begun")" = "$2" ] || exit 0',
-  '  [ -n "$(find "$2" -newercm "$1/.knox-begun" 2>/dev/null | head -n 1)" ] || cat "$1/.knox-copied"; exit 0',
+  '  [ -n "$(find "$2" -name .svn -prune -o -newercm "$1/.knox-begun" -print 2>/dev/null | head -n 1)" ] || cat "$1/.knox-copied"; exit 0',
   'fi',
   'cd "$1" 2>/dev/null && [ -d .git ] || exit 0',
   // a checkout that was cut off lacks files

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A stand-in for crochet of February 2016: takes -c CONFIG, knows what knox's config.sh calls, keeps the marks that crochet
 # keeps, attaches and mounts the image by the stand-ins of ../bin, and leaves them behind where crochet would.
-#   $KNOX_WORLD/fail   `world`, `kernel` or `image`: where it fails, once
+#   $KNOX_WORLD/fail   `world`, `kernel`, `ubldr` or `image`: where it fails, once
 #   $KNOX_WORLD/slow-build   it takes half a minute at the image, once
 #   $KNOX_WORLD/typo   config(8) ignores the kernel's options
 set -e
@@ -67,7 +67,20 @@ sed -n 's/^makeoptions MODULES_EXTRA="\(.*\)"$/MODULES_EXTRA=\1/p' "$FREEBSD_SRC
 sed -n 's/^options \(KSTACK_PAGES\)=\(.*\)$/#define \1 \2/p' "$FREEBSD_SRC/sys/arm/conf/$KERNCONF" >"$objects/opt_kstack_pages.h"
 if [ -e "$KNOX_WORLD/typo" ]; then echo '#define INET6 1' >"$objects/opt_inet6.h"; fi
 
-echo "Building FreeBSD armv6 ubldr at $(date)"
+ubldr=$WORKDIR/ubldr-armv6-$KERNCONF
+mkdir -p "$ubldr"
+if [ -f "$ubldr/_.ubldr.armv6-$KERNCONF.built" ]; then
+  echo "Using ubldr from previous build"
+else
+  echo "Building FreeBSD armv6-$KERNCONF ubldr at $(date)"
+  echo "    (Logging to $ubldr/_.ubldr.armv6-$KERNCONF.build.log)"
+  # make runs under set -e alone: it ends without a word
+  if fails ubldr; then
+    echo "ld: error: ubldr is too big" >"$ubldr/_.ubldr.armv6-$KERNCONF.build.log"
+    exit 2
+  fi
+  : >"$ubldr/_.ubldr.armv6-$KERNCONF.built"
+fi
 gpart() { echo "gpart $*" >>"$KNOX_WORLD/partitions"; }
 "$PARTITION"
 unset -f gpart

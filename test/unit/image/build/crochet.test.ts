@@ -2,14 +2,24 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, test } from 'node:test'
+import { describe, test, type TestContext } from 'node:test'
+import { configSchema } from '../../../../provision/core/config.ts'
+import type { Event } from '../../../../provision/core/events.ts'
+import { buildActions } from '../../../../provision/image/build/build.ts'
 import { builderPlace } from '../../../../provision/image/build/builder.ts'
-import { fileChanges, rootMib } from '../../../../provision/image/build/changes.ts'
-import { errorLines, logNamed, phaseOf } from '../../../../provision/image/build/crochet.ts'
-import { ABSENT } from '../../../../provision/image/build/kernel-check.ts'
-import { lookAtHost, problemsOf, releaseWarning } from '../../../../provision/image/build/preflight.ts'
+import { fileChanges, isOurChange, rootMib } from '../../../../provision/image/build/changes.ts'
+import {
+  errorLines,
+  errorsIn,
+  logBegun,
+  logNamed,
+  phaseOf,
+  runCrochet,
+} from '../../../../provision/image/build/crochet.ts'
+import { ABSENT, checkKernel } from '../../../../provision/image/build/kernel-check.ts'
 import { kindOf } from '../../../../provision/image/build/sources.ts'
 import { workspaceOf } from '../../../../provision/image/build/workspace.ts'
+import { HERE } from '../../../../provision/system/runner.ts'
 import { knoxError, tempFolder, writeProgram } from '../../../support/expect.ts'
 
 describe('the words of crochet', () => {
@@ -20,6 +30,8 @@ describe('the words of crochet', () => {
     assert.equal(logNamed('Log in /w/_.buildworld.armv6.log'), '/w/_.buildworld.armv6.log')
     assert.equal(logNamed('    Log: /w/_.installworld.armv6.log'), '/w/_.installworld.armv6.log')
     assert.equal(logNamed('Log in to the machine'), undefined)
+    assert.equal(logBegun('    (Logging to /w/_.buildworld.armv6.log)'), '/w/_.buildworld.armv6.log')
+    assert.equal(logBegun('Logging to nothing'), undefined)
   })
 
   test('of a long log the real errors are shown, and not the echo of make', () => {
@@ -43,10 +55,102 @@ describe('the words of crochet', () => {
     ])
     assert.deepEqual(errorLines('one\ntwo\n\u001b[2Jthree\nfour\n'), ['two', '?[2Jthree', 'four'])
     assert.deepEqual(errorLines(''), [])
+    const benign = Array.from({ length: 9 }, (_, n) => `rm: ${n}.o: No such file or directory`)
+    const real = 'a.c:1:1: error: no'
+    const later = 'b.c:1:1: error: of a job that ran beside it'
+    assert.deepEqual(errorLines([...benign, real, '*** [a.o] Error code 1', later].join('\n')), [real])
+    assert.equal(errorLines([...benign, '*** Error code 1'].join('\n')).length, 8)
+  })
+})
+
+/** A workspace with a program in the place of crochet. */
+const runOf = async (t: TestContext, program: string) => {
+  const space = workspaceOf(await tempFolder(t))
+  await mkdir(space.crochet)
+  await writeFile(join(space.crochet, 'crochet.sh'), program)
+  const titles: string[] = []
+  const emit = (event: Event) => {
+    if (event.type === 'step') titles.push(event.title)
+  }
+  return { space, titles, result: await runCrochet(space, HERE, emit, 50) }
+}
+
+describe('a crochet that runs', () => {
+  test('for hours shows what make does, and its log is the one with the errors if make ends without a word', async (t) => {
+    const log = join(await tempFolder(t), 'make.log')
+    const { titles, result } = await runOf(
+      t,
+      `echo 'cc -c zfs.c' >${log}; echo '    (Logging to ${log})'; sleep 1; exit 2`,
+    )
+    assert.match(titles.at(-1) ?? '', /: cc -c zfs\.c$/)
+    assert.deepEqual(result, { failed: true, log })
+  })
+
+  test('has its errors in its own log once it speaks again, and is nice', async (t) => {
+    const { space, result } = await runOf(
+      t,
+      `echo '    (Logging to /x)'; echo "nice $(ps -o nice= -p $$)"; echo 'gpart: no'; exit 1`,
+    )
+    assert.deepEqual(result, { failed: true, log: space.log })
+    const [, nice] = /nice +(\d+)/.exec(await readFile(space.log, 'utf8')) ?? []
+    assert.ok(Number(nice) >= 19, nice)
+  })
+
+  test('of a long log only what stands before the first echo is read', async (t) => {
+    const log = join(await tempFolder(t), 'log')
+    const many = (text: string, n: number) => `${text}\n`.repeat(n)
+    await writeFile(
+      log,
+      `${many('cc', 2000)}a.c:1:1: error: no\n*** [a.o] Error code 1\n${many('stopped', 5000)}`,
+    )
+    const { argv, parse } = errorsIn(log)
+    const { stdout } = spawnSync(argv[0] ?? '', argv.slice(1), { encoding: 'utf8' })
+    assert.equal(stdout.split('\n').length, 501)
+    assert.deepEqual(parse(stdout), ['a.c:1:1: error: no'])
+    const none = spawnSync('sh', [...errorsIn('/nonesuch').argv.slice(1)], { encoding: 'utf8' })
+    assert.deepEqual([none.status, none.stdout, none.stderr], [0, '', ''])
+  })
+})
+
+describe('what config made of the kernel', () => {
+  const good = [
+    ...['KERN_IDENT=RPI-B-ZFS', 'MODULES_EXTRA=dtb/rpi opensolaris zfs', '#define KSTACK_PAGES 6', ''],
+  ].join('\n')
+  const { argv, parse } = checkKernel(workspaceOf('/nonesuch'))
+
+  test('is looked at: nothing of it may be another than it should be', () => {
+    assert.doesNotThrow(() => parse(good))
+    for (const [from, to, pattern] of [
+      ['RPI-B-ZFS', 'RPI-B', /not the kernel RPI-B-ZFS/],
+      [' opensolaris zfs', '', /without the modules opensolaris, zfs/],
+      ['KERN', 'DEBUG=-g\nKERN', /with DEBUG/],
+      ['PAGES 6', 'PAGES 2', /without KSTACK_PAGES=6/],
+      ['#define', '#define DDB 1\n#define QUOTA 1\n#define', /with QUOTA, DDB/],
+    ] as const)
+      assert.throws(() => parse(good.replace(from, to)), knoxError('verification', pattern))
+  })
+
+  test('is none where there are no objects', () => {
+    const { status, stdout, stderr } = spawnSync('sh', argv.slice(1), { encoding: 'utf8' })
+    assert.deepEqual([status, stderr], [0, ''])
+    assert.throws(() => parse(stdout), knoxError('verification', /not the kernel/))
   })
 })
 
 describe('what a build is told', () => {
+  test('crochet is the one of February 2016, where nothing is pinned', async (t) => {
+    const config = configSchema.parse({ box: { addresses: [] }, home: { pool: 'wd' } })
+    const stages = await buildActions(config, '/work', join(await tempFolder(t), 'knox.lock.json'))
+    const fetches = stages.find(({ stage }) => stage === 'sources')?.commands.map((words) => words.at(-1))
+    assert.ok(fetches?.includes('65fd598f088ed5dc3c378aac931d894338b1fa4d'), fetches?.join(' '))
+  })
+
+  test('its own files are not taken for the owner’s changes, also half written', () => {
+    for (const path of ['sys/arm/conf/RPI-B-ZFS', 'sys/cddl/compat/opensolaris/sys/cpuvar.h'])
+      assert.deepEqual([path, `${path}.new`].map(isOurChange), [true, true])
+    assert.equal(isOurChange('sys/arm/conf/RPI-B'), false)
+  })
+
   test('the root file system takes four fifths of the card, as in the tutorial (facts 11.19)', () => {
     assert.deepEqual(['3900mb', '8gb', '4gib', '1300mb'].map(rootMib), [3000, 6100, 3300, 900])
     for (const size of ['1gb', '1m', '0mb', 'x'])
@@ -76,39 +180,6 @@ describe('what a build is told', () => {
       [...text.matchAll(/^nooptions (.*)$/gm)].map(([, name]) => name),
       ABSENT,
     )
-  })
-
-  const hostOf = (said: string) => lookAtHost(workspaceOf('/work')).parse(said)
-  const IMAGE = 4 * 2 ** 30
-
-  test('a host that lacks everything is told everything at once, with the command that mends it', () => {
-    const problems = problemsOf(hostOf('system FreeBSD\nuid 1001\nroom 1000\n'), 'svn', IMAGE)
-    const mends = [/run as root/, /pkg install git/, /pkg install python/, /pkg install dtc/]
-    for (const mend of [...mends, /pkg install subversion/, /u-boot\.img is missing/, /15\.0 GiB.*--work/])
-      assert.equal(problems.filter((line) => mend.test(line)).length, 1, String(mend))
-    assert.equal(problems.length, 7)
-    const whole = 'uid 0\nhas git\nhas python\nhas dtc\nhas u-boot\n'
-    assert.equal(problemsOf(hostOf(`${whole}room ${16 * 2 ** 20}\n`), 'svn', IMAGE).length, 1)
-    assert.deepEqual(problemsOf(hostOf(`${whole}room ${16 * 2 ** 20}\n`), 'git', IMAGE), [])
-  })
-
-  test('what an earlier run has built needs no room any more', () => {
-    const host = 'uid 0\nhas git\nhas python\nhas dtc\nhas u-boot\n'
-    const [room, used] = [5 * 2 ** 20, 11 * 2 ** 20]
-    assert.deepEqual(problemsOf(hostOf(`${host}room ${room}\nused ${used}\n`), 'git', IMAGE), [])
-    assert.equal(problemsOf(hostOf(`${host}room ${room}\nused 0\n`), 'git', IMAGE).length, 1)
-    // a copy of the image is made each time
-    assert.equal(problemsOf(hostOf(`${host}room 1000\nused ${20 * 2 ** 20}\n`), 'git', IMAGE).length, 1)
-  })
-
-  test('the work folder is known by its real name, blanks and all', () => {
-    assert.equal(hostOf('folder /usr/my home/x\n').lines.get('folder'), '/usr/my home/x')
-  })
-
-  test('a build host that is no FreeBSD 10 is warned of', () => {
-    assert.equal(releaseWarning('10.4-RELEASE'), undefined)
-    for (const release of ['13.2-RELEASE', '11.0-STABLE', 'unknown'])
-      assert.match(releaseWarning(release) ?? '', /not known/)
   })
 
   test('a builder is a user at a host, and nothing else', () => {
