@@ -39,7 +39,10 @@ describe('the box’s files', () => {
     const text = (await scriptLines()).join('\n')
     const receive = text.slice(text.indexOf('\nreceive() {'), text.indexOf('\nkeep_quiet() {'))
     assert.ok(receive.indexOf('keep_quiet "$dataset"') > receive.indexOf('zfs receive -u'))
-    assert.match(text, /setting in canmount=noauto [^]*zfs set readonly=on "\$1"[^]*zfs set compression=lz4 "\$1"/)
+    assert.match(
+      text,
+      /setting in canmount=noauto [^]*zfs set readonly=on "\$1"[^]*zfs set compression=lz4 "\$1"/,
+    )
   })
 
   test('never destroy a pool, nor detach what zpool calls so (facts 11.20)', async () => {
