@@ -43,11 +43,13 @@ for (const [name, shell] of SHELLS)
 
     withBox('restarts when ZFS answers no question any more', async (box) => {
       const session = await box.unlocked()
-      for (const flag of ['fail-detach', 'hang-export', 'hang-list']) box.flag(flag)
+      for (const flag of ['fail-detach', 'hang-export', 'hang-list', 'hang-status']) box.flag(flag)
+      const began = performance.now()
       session.child.stdin.end()
       assert.match((await session.line()) ?? '', /^failed lock/)
       assert.equal(await session.ended, 3)
       assert.match(box.log(), /reboot -q\n/)
+      assert.ok(performance.now() - began < 50_000, 'it has waited for zpool status')
       for (const left of ['dev/da0.eli', 'imported', 'hang-list']) rmSync(join(box.state, left))
     })
 
