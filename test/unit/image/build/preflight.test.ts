@@ -10,7 +10,7 @@ import { tempFolder } from '../../../support/expect.ts'
 
 describe('what a build needs of its host', () => {
   const treeOf = (kind: 'git' | 'svn', url: string): Tree => ({
-    ...{ name: 'freebsd', url, kind, branch: '', revision: undefined, folder: '/work/src' },
+    ...{ name: 'freebsd', url, kind, branch: '', revision: undefined, folder: '/srv/knox/src' },
   })
   const hostOf = (said: string) => lookAtHost(workspaceOf('/work'), []).parse(said)
   const problems = (said: string, kind: 'git' | 'svn', beside = 0) =>
