@@ -12,7 +12,7 @@ describe('what a build needs of its host', () => {
   const treeOf = (kind: 'git' | 'svn', url: string): Tree => ({
     ...{ name: 'freebsd', url, kind, branch: '', revision: undefined, folder: '/srv/knox/src' },
   })
-  const hostOf = (said: string) => lookAtHost(workspaceOf('/work'), []).parse(said)
+  const hostOf = (said: string) => lookAtHost(workspaceOf('/srv/knox'), []).parse(said)
   const problems = (said: string, kind: 'git' | 'svn', beside = 0) =>
     problemsOf(hostOf(said), { trees: [treeOf(kind, 'https://x')], bytes: 4 * 2 ** 30, beside })
 
