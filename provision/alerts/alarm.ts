@@ -1,5 +1,5 @@
 import { hostname } from 'node:os'
-import { z } from 'zod'
+import * as z from 'zod'
 import { EXIT_CODES, KnoxError, messageOf, type ExitName } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
 import { readLastRun, writeLastRun, type LastRun } from '../runtime/last-run.ts'

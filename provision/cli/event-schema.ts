@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { EXIT_CODES, type ErrorCode } from '../core/errors.ts'
 
 /** The lines on stderr with --json, one JSON object each: docs/events.md. */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { PLUGIN_CODES, type PluginState } from '../alerts/check.ts'
 import { EXIT_CODES, type ErrorCode } from '../core/errors.ts'
 import { lastRunSchema } from '../runtime/last-run.ts'

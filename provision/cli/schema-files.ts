@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { lastRunSchema } from '../runtime/last-run.ts'
 import { lineSchema } from './event-schema.ts'
 import { RESULT_SCHEMAS } from './result-schemas.ts'

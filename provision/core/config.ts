@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { NAMES, parseAddress, type NameRule } from './names.ts'
 import { parseDuration } from './sizes.ts'
 

@@ -1,6 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { hashFile } from './checksum.ts'
 
 /** Images that were published before, by their manifests: what they were made of, and whether they are still whole. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { KnoxError } from '../core/errors.ts'
 import { KEY_FILES } from '../core/keys.ts'
 import type { Secret } from '../core/secret.ts'

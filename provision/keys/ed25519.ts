@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import forge from 'node-forge'
+import forge from 'node-forge/lib/ed25519.js'
 import { Secret } from '../core/secret.ts'
 import { damaged, decodeBase64, encodeString, readWire } from './wire.ts'
 

@@ -27,6 +27,7 @@ export const bundle = async (entries: readonly string[]): Promise<void> => {
     outExtension: { '.js': '.mjs' },
     entryNames: '[name]',
     bundle: true,
+    splitting: true, // a verb loads what it needs
     minifySyntax: true,
     minifyWhitespace: true,
     platform: 'node',

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { EXIT_CODES, type ExitName } from '../core/errors.ts'
 import { readTextIfAny, writeFileAtomic } from '../system/files.ts'
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { Secret } from '../core/secret.ts'
 import { readTextIfAny, writeFileAtomic } from '../system/files.ts'
 import { run } from '../system/process.ts'

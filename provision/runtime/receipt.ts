@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { readTextIfAny, writeFileAtomic } from '../system/files.ts'
 import type { Dataset } from '../tools/zfs.ts'
 import type { BoxInventory } from './session.ts'

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Config } from '../core/config.ts'
 import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Reader } from '../core/command.ts'
 import { readTextIfAny, writeFileAtomic } from '../system/files.ts'
 import type { Disk } from '../tools/disk.ts'

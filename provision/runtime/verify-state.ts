@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { readTextIfAny, writeFileAtomic } from '../system/files.ts'
 
 export const verifySchema = z.strictObject({

@@ -1,7 +1,7 @@
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { isMap, isScalar, LineCounter, parseDocument, type Document, type Node } from 'yaml'
-import type { z } from 'zod'
+import type * as z from 'zod'
 import { configSchema, type Config } from '../core/config.ts'
 import { KnoxError, messageOf } from '../core/errors.ts'
 import { printable } from '../core/names.ts'

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import type { Writable } from 'node:stream'
-import { $ } from 'zx'
+import { $ } from 'zx/core'
 import { KnoxError } from '../core/errors.ts'
 import { quote } from '../core/quote.ts'
 import { Secret } from '../core/secret.ts'

@@ -88,6 +88,7 @@ export const makeBox = (shell: readonly string[], changes?: (state: string) => B
     .replaceAll('within 20 ', 'within 2 ')
     .replaceAll('within 10 zpool', 'within 2 zpool')
     .replace(/^anchor_seconds=300/m, 'anchor_seconds=9')
+    .replace(/^freeing_seconds=20/m, 'freeing_seconds=4')
     .replace(/^idle_seconds=900/m, 'idle_seconds=6')
     // the guard is started by the script's own name: give it the shell under test
     .replaceAll('"$0" guard', `${shell.join(' ')} "$0" guard`)

@@ -43,6 +43,29 @@ for (const [name, shell] of SHELLS)
       ])
     })
 
+    withBox(
+      'waits for the room that a discarded stream gives back, before it tells its list',
+      async (box) => {
+        box.flag('tokens')
+        const session = await box.unlocked()
+        session.say('receive\tfull\twd/x\n')
+        assert.equal(await session.line(), 'ready')
+        session.say(stream(Buffer.from('x')))
+        assert.equal(await session.line(), 'ok 777')
+        box.flag('freeing', '2')
+        session.say('discard\twd/x\n')
+        assert.equal(await session.line(), 'ok')
+        assert.equal(box.log().match(/^zpool list -H -o freeing wd$/gm)?.length, 3)
+        box.flag('freeing', '100')
+        session.say('list\n')
+        const before = Date.now()
+        while ((await session.line()) !== 'end');
+        assert.ok(Date.now() - before < 15_000, 'it waited without a limit')
+        session.say('bye\n')
+        assert.equal(await session.line(), 'locked')
+      },
+    )
+
     withBox('where zfs knows no tokens, as on 10.2, there is nothing to go on with', async (box) => {
       const session = await box.unlocked()
       session.say('list\n')

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { KnoxError } from '../../core/errors.ts'
 import { readTextIfAny, writeFileAtomic } from '../../system/files.ts'
 
