@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import forge from 'node-forge/lib/ed25519.js'
+import ed25519 from 'node-forge/lib/ed25519.js'
 import { Secret } from '../core/secret.ts'
 import { damaged, decodeBase64, encodeString, readWire } from './wire.ts'
 
@@ -19,7 +19,7 @@ export interface KeyPair {
 
 /** A key pair from a seed of 32 bytes, by default from the system's random source. */
 export const makeKeyPair = (seed: Buffer = randomBytes(SEED_LENGTH)): KeyPair => {
-  const { publicKey, privateKey } = forge.pki.ed25519.generateKeyPair({ seed })
+  const { publicKey, privateKey } = ed25519.generateKeyPair({ seed })
   return {
     publicKey: Buffer.from(publicKey),
     privateKey: new Secret('private key', Buffer.from(privateKey)),
@@ -37,13 +37,13 @@ export const keyPairOf = (privateKey: Buffer, what: string): KeyPair => {
 
 /** The signature of a message, 64 bytes. */
 export const sign = ({ privateKey }: KeyPair, message: Buffer): Buffer =>
-  Buffer.from(forge.pki.ed25519.sign({ message, privateKey: privateKey.reveal() }))
+  Buffer.from(ed25519.sign({ message, privateKey: privateKey.reveal() }))
 
 /** True if the signature is the key's own over the message; never throws. */
 export const verify = (publicKey: Buffer, message: Buffer, signature: Buffer): boolean =>
   publicKey.length === PUBLIC_LENGTH &&
   signature.length === SIGNATURE_LENGTH &&
-  forge.pki.ed25519.verify({ message, signature, publicKey })
+  ed25519.verify({ message, signature, publicKey })
 
 /** A public key on the wire: its type, then its bytes. */
 export const publicKeyBlob = (publicKey: Buffer): Buffer =>

@@ -11,23 +11,17 @@ export const BUNDLES = join(REPOSITORY, '.lab', 'bin')
 /** The file that an entry becomes. */
 export const bundleOf = (entry: string): string => join(BUNDLES, `${basename(entry, '.ts')}.mjs`)
 
-/** what runs in every guest: knox itself, and GELI's format for the box's geli */
-const ALWAYS = ['scripts/knox.ts', 'provision/lab/geli-block.ts']
+/** the disk's encryption in every guest: one file, since it is taken from here to where the box finds it */
+const ALONE = 'provision/lab/geli-block.ts'
 
-/**
- * Joins each entry, and what runs in every guest, with all it imports into one file: an emulated machine would need ten seconds
- * to translate and load the single ones.
- */
-export const bundle = async (entries: readonly string[]): Promise<void> => {
-  const wanted = [...ALWAYS, ...entries]
-  await mkdir(BUNDLES, { recursive: true })
-  await build({
-    entryPoints: wanted.map((entry) => join(REPOSITORY, entry)),
+const buildAll = (entries: readonly string[], splitting: boolean) =>
+  build({
+    entryPoints: entries.map((entry) => join(REPOSITORY, entry)),
     outdir: BUNDLES,
     outExtension: { '.js': '.mjs' },
     entryNames: '[name]',
     bundle: true,
-    splitting: true, // a verb loads what it needs
+    splitting,
     minifySyntax: true,
     minifyWhitespace: true,
     platform: 'node',
@@ -39,4 +33,13 @@ export const bundle = async (entries: readonly string[]): Promise<void> => {
     logLevel: 'warning',
     external: ['esbuild', 'tsx'],
   })
+
+/**
+ * Joins each entry, knox itself, and the box's geli with all that they import: an emulated machine would need ten seconds to translate and
+ * load the single files. What a verb of knox does not need stays apart, and is not loaded.
+ */
+export const bundle = async (entries: readonly string[]): Promise<void> => {
+  await mkdir(BUNDLES, { recursive: true })
+  await buildAll(['scripts/knox.ts', ...entries], true)
+  await buildAll([ALONE], false)
 }
