@@ -37,12 +37,13 @@ export const sendToBox = async (knox: Knox): Promise<ExitName | undefined> => {
     report,
   )
   if (report.problems.length === 0) return undefined
+  if (report.problems.some(({ kind }) => kind === 'damage')) return 'verification'
   if (report.problems.every(({ kind }) => kind === 'deletion')) return 'refused'
   const onlyTrouble = report.problems.some(({ kind }) => kind === 'diverged') && report.delivered === 0
   return onlyTrouble ? 'diverged' : 'partial'
 }
 
-/** Exit: 0 proved or nothing to send, 4 proved, but something is gone at home and wants a consent, 5 some datasets stayed behind, 10 unreachable, 13 diverged, others in --help. */
+/** Exit: 0 proved or nothing to send, 4 proved, but something is gone at home and wants a consent, 5 some datasets stayed behind, 14 proved, but the box’s disk fails, 10 unreachable, 13 diverged, others in --help. */
 export const backup = defineCommand({
   name: 'backup',
   summary: 'send what the box lacks, prove that it arrived and that the disk is locked again',

@@ -137,8 +137,17 @@ export const ofKeys = (keys: readonly ListedKey[], now: Date): readonly Trouble[
     return [{ level: 'warning', text: `${file} expires in ${formatDuration(left)}`, hint }]
   })
 
-/** What the last `verify` and `scrub` found, if there were any. */
-export const ofContents = ({ verify, scrub }: Status): readonly Trouble[] => [
+/** What the last proof, `verify` and `scrub` found, if there were any. */
+export const ofContents = ({ trouble, verify, scrub }: Status): readonly Trouble[] => [
+  ...(trouble === undefined
+    ? []
+    : [
+        {
+          level: 'critical' as const,
+          text: `the box’s disk fails: ${trouble}`,
+          hint: 'prepare another disk while this one still answers',
+        },
+      ]),
   ...(verify === undefined || verify.different.length === 0
     ? []
     : [

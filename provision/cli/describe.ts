@@ -83,7 +83,7 @@ const describeLastRun = ({ lastRun }: Status): readonly string[] => {
 
 /** How home and box stand. */
 export const describeStatus = (status: Status): string => {
-  const { box, provedAt, age, used, available, datasets } = status
+  const { box, provedAt, age, used, available, trouble, datasets } = status
   const width = Math.max(...datasets.map(({ dataset }) => dataset.length), 7)
   const at = (name: string | undefined) => (name === undefined ? '-' : `@${name}`)
   return [
@@ -93,6 +93,7 @@ export const describeStatus = (status: Status): string => {
     ...(used === undefined || available === undefined
       ? []
       : [`its pool: ${formatBytes(used)} used, ${formatBytes(available)} free`]),
+    ...(trouble === undefined ? [] : [`its disk fails: ${trouble}`]),
     ...describeVerify(status),
     ...describeScrub(status),
     ...describeLastRun(status),

@@ -13,7 +13,7 @@ const count = z.int().min(0)
 
 const problem = z.strictObject({
   dataset: z.string(),
-  kind: z.enum(['no-snapshot', 'diverged', 'deletion']),
+  kind: z.enum(['no-snapshot', 'diverged', 'deletion', 'damage']),
   message: z.string(),
   hint: z.string(),
 })
@@ -63,6 +63,7 @@ const status = z.strictObject({
   age: z.number().optional().describe('seconds since the last proof'),
   used: z.number().optional().describe('bytes on the box’s pool at the last proof'),
   available: z.number().optional(),
+  trouble: z.string().optional().describe('what ZFS said of a disk that fails, at the last proof'),
   datasets: z.array(
     z.strictObject({
       dataset: z.string(),

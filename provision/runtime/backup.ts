@@ -21,6 +21,7 @@ import {
 import { findPartials } from './resume.ts'
 import { withRetries } from './retry.ts'
 import { estimateSends, knownSize, sendAll, sendsOf } from './send-streams.ts'
+import type { BoxInventory } from './session.ts'
 import { endOf, failureOfStream, setAside, type Failure } from './set-aside.ts'
 import { connect, prepareBox, type Box, type Connection } from './target.ts'
 import { thinBefore, thinOut, type Forgetting } from './thin-out.ts'
@@ -64,6 +65,19 @@ export const planFromReceipt = async (config: Config, folder: string, emit: Emit
   planBackup(await readHome(config, emit), rememberedDatasets(await readReceipt(folder)), poolsOf(config))
 
 const poolsOf = (config: Config) => ({ home: config.home.pool, box: config.box.pool })
+
+/** A disk that fails is told by every run that has it open: while it still answers another one can be made. */
+const damageOf = ({ name, trouble }: BoxInventory['pool']): readonly Problem[] =>
+  trouble === ''
+    ? []
+    : [
+        {
+          dataset: name,
+          kind: 'damage',
+          message: `the box’s disk fails: ${trouble}`,
+          hint: 'knox scrub says what is damaged; prepare another disk while this one still answers',
+        },
+      ]
 
 /** Old branches are known before they are made: a run that is cut off must not leave one that is taken for a vanished dataset. */
 const keepBranches = async (folder: string, kept: readonly string[]): Promise<void> => {
@@ -138,7 +152,7 @@ const sessionWork = async (
     type: 'done',
     title: `proved: ${plan.goals.length} datasets are on the box, and its disk is locked`,
   })
-  const problems = [...plan.problems, ...thin.problems]
+  const problems = [...plan.problems, ...thin.problems, ...damageOf(arrived.pool)]
   const destroyed = early.destroyed + thin.destroyed
   const delivered = plan.goals.length
   return { outcome: 'sent', streams: sends.length, bytes, seconds, delivered, destroyed, problems, receipt }
@@ -146,7 +160,13 @@ const sessionWork = async (
 
 /** True if the last proof says that the box has all of it, and is young enough to be believed. */
 const isProved = (plan: Plan, receipt: Receipt | undefined, box: string): receipt is Receipt => {
-  if (receipt?.box !== box || plan.steps.length > 0 || plan.problems.length > 0) return false
+  if (
+    receipt?.box !== box ||
+    receipt.pool.trouble !== '' ||
+    plan.steps.length > 0 ||
+    plan.problems.length > 0
+  )
+    return false
   const age = receiptAge(receipt, new Date())
   return age >= 0 && age < PROOF_AGE
 }

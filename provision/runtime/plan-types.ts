@@ -39,7 +39,7 @@ export interface Goal {
 
 export interface Problem {
   readonly dataset: string
-  readonly kind: 'no-snapshot' | 'diverged' | 'deletion'
+  readonly kind: 'no-snapshot' | 'diverged' | 'deletion' | 'damage'
   readonly message: string
   readonly hint: string
 }

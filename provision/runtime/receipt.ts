@@ -20,6 +20,7 @@ export const receiptSchema = z.strictObject({
     used: z.number(),
     available: z.number(),
     disk: z.string().default(''),
+    trouble: z.string().default(''),
   }),
   /** guid of home's pool, that is of its first dataset */
   home: z.string().optional(),

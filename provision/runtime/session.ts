@@ -28,6 +28,8 @@ export interface BoxInventory {
     readonly available: number
     /** what the disk calls itself; empty if it does not */
     readonly disk: string
+    /** what ZFS says of a disk that fails; empty if all is well */
+    readonly trouble: string
   }
   readonly datasets: readonly Dataset[]
 }
@@ -307,14 +309,15 @@ export const startSession = async (
 }
 
 const parseBoxInventory = (lines: readonly string[]): BoxInventory => {
-  const match = /^([ -~]+)\tpool\t([0-9]{1,20})\t([0-9]{1,20})\t([0-9]{1,20})(?:\t([!-~]{0,80}))?$/.exec(
-    lines[0] ?? '',
-  )
-  const [, name, guid, used, available, disk = ''] = match ?? []
+  const match =
+    /^([ -~]+)\tpool\t([0-9]{1,20})\t([0-9]{1,20})\t([0-9]{1,20})(?:\t([!-~]{0,80})(?:\t([ -~]{0,300}))?)?$/.exec(
+      lines[0] ?? '',
+    )
+  const [, name, guid, used, available, disk = '', trouble = ''] = match ?? []
   if (name === undefined || guid === undefined)
     throw new KnoxError('verification', 'the box’s list does not begin with its pool')
   return {
-    pool: { name, guid, used: Number(used), available: Number(available), disk },
+    pool: { name, guid, used: Number(used), available: Number(available), disk, trouble },
     datasets: parseInventory(lines.slice(1)),
   }
 }

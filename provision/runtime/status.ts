@@ -26,6 +26,8 @@ export interface Status {
   /** bytes on the box's pool at the last proof */
   readonly used: number | undefined
   readonly available: number | undefined
+  /** what ZFS said of a disk that fails, at the last proof */
+  readonly trouble: string | undefined
   readonly datasets: readonly DatasetStatus[]
   readonly verify: VerifyState | undefined
   readonly scrub: ScrubState | undefined
@@ -73,6 +75,7 @@ export const status = async (config: Config, emit: Emit, now: Date): Promise<Sta
     age: receipt === undefined ? undefined : receiptAge(receipt, now),
     used: receipt?.pool.used,
     available: receipt?.pool.available,
+    trouble: receipt?.pool.trouble || undefined,
     datasets: [...datasets, ...boxOnly],
     verify: await readVerifyState(folder),
     scrub: await readScrubState(folder),

@@ -25,7 +25,7 @@ for (const [name, shell] of SHELLS)
     withBox('unlocks, lists, takes two streams exactly, and locks', async (box) => {
       const session = await box.unlocked()
       session.say('list\n')
-      assert.equal(await session.line(), 'wd\tpool\t4242\t100\t1000\tWD-WX11A')
+      assert.equal(await session.line(), 'wd\tpool\t4242\t100\t1000\tWD-WX11A\t')
       assert.equal(await session.line(), 'wd\tfilesystem\t1\t1')
       assert.equal(await session.line(), 'end')
       const streams = [randomBytes(5000), Buffer.from('\n\0\nbye\n'.repeat(400))]
@@ -40,6 +40,19 @@ for (const [name, shell] of SHELLS)
       session.say('bye\n')
       assert.equal(await session.line(), 'locked')
       assert.equal(await session.ended, 0)
+    })
+
+    withBox('tells what ZFS says of a disk that begins to fail', async (box) => {
+      box.flag('failing')
+      const session = await box.unlocked()
+      session.say('list\n')
+      const trouble = (await session.line())?.split('\t')[6]
+      assert.equal(
+        trouble,
+        "the pool is DEGRADED;da0.eli is DEGRADED, errors: 3 reading, 0 writing, 1.5K in checksums;2 data errors, use '-v' for a list",
+      )
+      session.child.stdin.end()
+      while ((await session.line()) !== 'locked');
     })
 
     withBox('uses -F only where there is no snapshot, and refuses what is out of place', async (box) => {

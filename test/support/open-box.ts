@@ -37,7 +37,7 @@ export const openFolder = async (
     wrap: (argv) => argv.map((word) => word.replace(LOOK, files)),
     failures: [],
   }
-  const pool = { name: 'bk', guid: '77', used: 1, available: 2, disk: '' }
+  const pool = { name: 'bk', guid: '77', used: 1, available: 2, disk: '', trouble: '' }
   const open = {
     inventory: { pool, datasets: inventory(...lines) },
     runner: runnerAt(place, emit, patience),

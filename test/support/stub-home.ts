@@ -123,7 +123,7 @@ export const homeBehind = async (t: TestContext, addresses?: string[]): Promise<
 
 /** Keeps a receipt: what the box had, which box it was, and how many seconds ago. */
 export const remember = (home: StubHome, line: string, box = 'knox', age = 0) => {
-  const pool = { name: 'bk', guid: '77', used: 1, available: 2, disk: '' }
+  const pool = { name: 'bk', guid: '77', used: 1, available: 2, disk: '', trouble: '' }
   return writeReceipt(
     home.folder,
     receiptOf(box, undefined, { pool, datasets: inventory(line) }, new Date(Date.now() - age * 1000)),

@@ -157,6 +157,12 @@ describe('knox check', () => {
     assert.match(await said(home), /^KNOX CRITICAL - the box’s pool is damaged \(DEGRADED, 2 errors\)/)
   })
 
+  test('a disk that failed at the last proof is critical, however young that is', async (t) => {
+    const home = await good(t)
+    await home.proved(HOUR, ['bk: a=1', 'bk/x: c=3'], 9000, 'da0.eli is ONLINE, errors: 3 reading')
+    assert.match(await said(home), /^KNOX CRITICAL - .*the box’s disk fails: da0\.eli is ONLINE, errors: 3/)
+  })
+
   test('neither asks the box nor changes a file', async (t) => {
     const home = await good(t)
     await writeProgram(join(home.dir, 'bin'), 'ssh', `touch ${home.dir}/asked`)

@@ -24,7 +24,12 @@ export interface AlertHome {
   readonly config: Config
   /** each line a dataset as in simulated-box.ts; ages in seconds by name, a day where none is said */
   readonly zfs: (lines: readonly string[], ages?: Readonly<Record<string, number>>) => Promise<void>
-  readonly proved: (age: number, lines: readonly string[], available?: number) => Promise<void>
+  readonly proved: (
+    age: number,
+    lines: readonly string[],
+    available?: number,
+    trouble?: string,
+  ) => Promise<void>
 }
 
 const program = (lines: readonly string[]): string => `cat <<'END'\n${lines.join('\n')}\nEND`
@@ -62,8 +67,8 @@ export const alertHome = async (t: TestContext, more = '', pathFirst = ''): Prom
         `case "$*" in\n*name,creation*)\n${times}\n;;\nlist*)\n${table}\n;;\n*) exit 9 ;;\nesac`,
       )
     },
-    proved: (age, lines, available = 9000) => {
-      const pool = { name: 'bk', guid: '77', used: 1000, available, disk: '' }
+    proved: (age, lines, available = 9000, trouble = '') => {
+      const pool = { name: 'bk', guid: '77', used: 1000, available, disk: '', trouble }
       const datasets = inventory(...lines)
       return writeReceipt(folder, receiptOf('knox', undefined, { pool, datasets }, ago(age)))
     },

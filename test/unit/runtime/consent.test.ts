@@ -9,7 +9,7 @@ import { inventory } from '../../support/simulated-box.ts'
 import { homeBehind, listed } from '../../support/stub-home.ts'
 
 const inventoryOf = (guid: string, disk: string, available = 1000) => ({
-  pool: { name: 'wd', guid, used: 1, available, disk },
+  pool: { name: 'wd', guid, used: 1, available, disk, trouble: '' },
   datasets: inventory('wd: a'),
 })
 const receiptFor = (guid: string, disk: string, home?: string) =>

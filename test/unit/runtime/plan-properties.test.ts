@@ -16,7 +16,7 @@ const excluded = fc.subarray(['wd/a', 'wd/b', 'wd/a/b', 'wd/two words'])
 
 /** The box as the receipt remembers it, with each dataset's newest snapshot only. */
 const remembered = (datasets: readonly Dataset[]) => {
-  const pool = { name: 'bk', guid: '1', used: 0, available: 0, disk: '' }
+  const pool = { name: 'bk', guid: '1', used: 0, available: 0, disk: '', trouble: '' }
   const receipt = receiptOf('knox', undefined, { pool, datasets }, new Date())
   return rememberedDatasets(receipt)
 }

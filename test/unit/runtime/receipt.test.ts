@@ -21,7 +21,14 @@ import { knoxError, tempFolder, withEnv, writeProgram } from '../../support/expe
 import { inventory } from '../../support/simulated-box.ts'
 
 const NOW = new Date('2026-11-23T12:00:00.000Z')
-const pool = { name: 'bk', guid: '18446744073709551615', used: 1000, available: 2 ** 42, disk: '' }
+const pool = {
+  name: 'bk',
+  guid: '18446744073709551615',
+  used: 1000,
+  available: 2 ** 42,
+  disk: '',
+  trouble: '',
+}
 const made = () =>
   receiptOf(
     'knox',
