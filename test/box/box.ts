@@ -77,7 +77,7 @@ export const makeBox = (shell: readonly string[], changes?: (state: string) => B
     .replaceAll('{{pool}}', 'wd')
     .replaceAll('/var/run/knox', join(state, 'run'))
     .replaceAll('/dev/$disk', `${state}/dev/$disk`)
-    .replace(/^key_seconds=60/m, 'key_seconds=8')
+    .replace(/^key_seconds=60/m, 'key_seconds=12')
     .replace(/^export_seconds=40/m, 'export_seconds=2')
     .replace(/^force_seconds=10/m, 'force_seconds=2')
     .replace(/^silent_seconds=20/m, 'silent_seconds=4')
