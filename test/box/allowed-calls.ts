@@ -55,6 +55,7 @@ zpool import -f -N -R MOUNTPOINT -o cachefile=none wd
 zpool export wd
 zpool export -f wd
 zpool list -H -o name wd
+zpool list -H -o freeing wd
 zpool list -H -o guid wd
 zpool scrub wd
 zpool scrub -p wd

@@ -162,7 +162,7 @@ for (const [name, shell] of SHELLS)
       const lines: (string | undefined)[] = []
       for (let line = await session.line(); line !== 'end'; line = await session.line()) lines.push(line)
       assert.ok(lines.includes('health\t  scan: scrub in progress since Tue Nov 24 01:00:00 2026'))
-      assert.ok(lines.includes('health\t\tNAME\tSTATE'))
+      assert.ok(lines.includes('health\t\tNAME        STATE     READ WRITE CKSUM'))
       const busy = setInterval(() => session.say('stay\n'), 1000)
       for (let line = await session.line(); line !== undefined;) line = await session.line()
       clearInterval(busy)

@@ -50,7 +50,7 @@ describe('a session', () => {
     }
     await session.unlock(sendKey)
     const { pool, datasets } = await session.list()
-    assert.deepEqual(pool, { name: 'wd', guid: '77', used: 1000, available: 2000, disk: '' })
+    assert.deepEqual(pool, { name: 'wd', guid: '77', used: 1000, available: 2000, disk: '', trouble: '' })
     assert.deepEqual(
       datasets.map(({ name, snapshots }) => [name, snapshots.length]),
       [['wd', 1]],
