@@ -295,7 +295,7 @@ describe('the list of the box', { concurrency: 4 }, () => {
       'wd|pool|x|1|2',
       'wd|pool|77|1.5T|2',
       'wd|pool|77|-|-',
-      'wd|pool|77|1|2|3|4',
+      'wd|pool|77|1|2|3|4|5',
       '|pool|77|1|2',
       'w\u009bd|pool|77|1|2',
     ])
