@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { KnoxError, exitCodeOf, EXIT_CODES, messageOf } from '../core/errors.ts'
 import { printable } from '../core/names.ts'
 import { stopProcesses } from '../system/process.ts'
@@ -15,10 +16,15 @@ const overview = (commands: readonly Command[]): string =>
     '',
     ...commands.map(({ name, summary }) => `  ${name.padEnd(14)} ${summary}`),
     '',
-    'knox <verb> --help shows a verb’s options. Exit codes:',
+    'knox <verb> --help shows a verb’s options, knox --version which knox this is. Exit codes:',
     '',
     exitCodeTable(),
   ].join('\n')
+
+const versionOf = async (): Promise<string> => {
+  const text = await readFile(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
 
 const reportError = (error: unknown, json: boolean, terminal: Terminal) => {
   const known = error instanceof KnoxError
@@ -88,6 +94,10 @@ export const main = async (
     if (verb === undefined || verb === '--help' || verb === '-h' || verb === 'help') {
       terminal.stdout(`${overview(commands)}\n`)
       return EXIT_CODES[verb === undefined ? 'usage' : 'ok']
+    }
+    if (verb === '--version') {
+      terminal.stdout(`knox ${await versionOf()}, node ${process.versions.node}\n`)
+      return EXIT_CODES.ok
     }
     const command = commands.find(({ name }) => name === verb)
     if (command === undefined)

@@ -25,6 +25,12 @@ describe('the command line', () => {
       assert.match(alone.stdout, new RegExp(`^ +${exit} {2}\\S`, 'm'))
   })
 
+  test('says which version it is', async () => {
+    const { code, stdout, stderr } = await show([nothing], '--version')
+    assert.deepEqual([code, stderr], [0, ''])
+    assert.match(stdout, /^knox [0-9]+\.[0-9]+\.[0-9]+, node [0-9.]+\n$/)
+  })
+
   test('what it does not know ends with 2, on stderr, with the way to the help', async () => {
     const cases: readonly (readonly [readonly string[], RegExp])[] = [
       [['tyr'], /there is no verb "tyr"\n.*knox --help/],
