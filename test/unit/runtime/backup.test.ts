@@ -49,18 +49,6 @@ describe('a backup', () => {
       assert.ok(!shown.includes(KEY.toString(form).slice(0, 20)))
   })
 
-  test('tells of a disk that fails, although all has arrived on it', async (t) => {
-    const home = await homeBehind(t)
-    const after = listed('bk: a=1 b=2').map((line) =>
-      line.startsWith('say bk|pool|') ? `${line}|WD1|da0.eli is ONLINE, errors: 3 reading` : line,
-    )
-    await home.box([HELLO, ...UNLOCK, ...listed('bk: a=1'), ...SENT, ...after, ...BYE])
-    const { outcome, problems, receipt } = await run(home)
-    assert.deepEqual([outcome, problems.map(({ kind }) => kind)], ['sent', ['damage']])
-    assert.match(problems[0]?.message ?? '', /the box’s disk fails: da0.eli is ONLINE, errors: 3 reading/)
-    assert.deepEqual(await readReceipt(home.folder), receipt)
-  })
-
   test('holds at home what the box goes on from, before the first byte: a run that is cut off leaves it held', async (t) => {
     const home = await homeBehind(t)
     await home.box([HELLO, ...UNLOCK, ...listed('bk: a=1'), ...SENT.slice(0, 2), 'take 500', 'exit 255'])
