@@ -152,7 +152,7 @@ const sessionWork = async (
     type: 'done',
     title: `proved: ${plan.goals.length} datasets are on the box, and its disk is locked`,
   })
-  const problems = [...plan.problems, ...thin.problems, ...damageOf(arrived.pool)]
+  const problems = [...plan.problems, ...thin.problems, ...damageOf(thin.after.pool)]
   const destroyed = early.destroyed + thin.destroyed
   const delivered = plan.goals.length
   return { outcome: 'sent', streams: sends.length, bytes, seconds, delivered, destroyed, problems, receipt }
