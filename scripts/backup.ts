@@ -3,7 +3,7 @@ import { describePreview } from '../provision/cli/describe.ts'
 import { watchedAs } from '../provision/cli/watch.ts'
 import type { ExitName } from '../provision/core/errors.ts'
 import { formatBytes, formatDuration } from '../provision/core/sizes.ts'
-import { backup as runBackup } from '../provision/runtime/backup.ts'
+import { backup as runBackup, type BackupReport } from '../provision/runtime/backup.ts'
 import { CONSENTS, type Consent } from '../provision/runtime/consent.ts'
 import { preview } from '../provision/runtime/preview.ts'
 
@@ -14,6 +14,18 @@ export const BACKUP_OPTIONS: NonNullable<Command['options']> = {
   ...Object.fromEntries(
     WORDS.map((word) => [`accept-${word}`, { type: 'boolean' as const, help: CONSENTS[word] }]),
   ),
+}
+
+/** The exit of a run that was proved: undefined, which is ok, or what its gravest problem asks for. */
+export const exitOf = ({
+  problems,
+  delivered,
+}: Pick<BackupReport, 'problems' | 'delivered'>): ExitName | undefined => {
+  if (problems.length === 0) return undefined
+  if (problems.some(({ kind }) => kind === 'damage')) return 'verification'
+  if (problems.every(({ kind }) => kind === 'deletion')) return 'refused'
+  const onlyTrouble = problems.some(({ kind }) => kind === 'diverged') && delivered === 0
+  return onlyTrouble ? 'diverged' : 'partial'
 }
 
 /** Sends what the box lacks; also the second half of snapback. */
@@ -36,11 +48,7 @@ export const sendToBox = async (knox: Knox): Promise<ExitName | undefined> => {
           `${receipt.datasets.length} datasets proved at ${receipt.provedAt}, disk locked`,
     report,
   )
-  if (report.problems.length === 0) return undefined
-  if (report.problems.some(({ kind }) => kind === 'damage')) return 'verification'
-  if (report.problems.every(({ kind }) => kind === 'deletion')) return 'refused'
-  const onlyTrouble = report.problems.some(({ kind }) => kind === 'diverged') && report.delivered === 0
-  return onlyTrouble ? 'diverged' : 'partial'
+  return exitOf(report)
 }
 
 /** Exit: 0 proved or nothing to send, 4 proved, but something is gone at home and wants a consent, 5 some datasets stayed behind, 14 proved, but the box’s disk fails, 10 unreachable, 13 diverged, others in --help. */
