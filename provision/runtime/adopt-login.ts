@@ -3,7 +3,7 @@ import type { Runner } from '../core/command.ts'
 import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
 import { parseAddress, type Address } from '../core/names.ts'
-import { quoteAll } from '../core/quote.ts'
+import { quoteForLogin } from '../core/quote.ts'
 import { withTempDir } from '../system/files.ts'
 import { openChannel, run, runOnTerminal } from '../system/process.ts'
 import { runnerAt, type Place } from '../system/runner.ts'
@@ -111,7 +111,7 @@ export const withOwnLogin = <T>(
       wrap: (argv) => [
         ...ownSsh(login, [...shared, '-o', 'ControlMaster=no', '-o', 'BatchMode=yes']),
         '--',
-        quoteAll(argv),
+        quoteForLogin(argv),
       ],
       failures: SSH_FAILURES,
     }

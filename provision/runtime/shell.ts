@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Runner } from '../core/command.ts'
 import { KnoxError, messageOf } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
-import { quoteAll } from '../core/quote.ts'
+import { quoteForLogin } from '../core/quote.ts'
 import type { Secret } from '../core/secret.ts'
 import { unlockPrivateKey } from '../keys/key-folder.ts'
 import { exists, withTempDir } from '../system/files.ts'
@@ -63,7 +63,7 @@ const withMaster = async <T>(
     await waitFor(control, master)
     return await work({
       name: target.boxName,
-      wrap: (argv) => sshArgv(target, 'knox-shell', { words: share, command: quoteAll(argv) }),
+      wrap: (argv) => sshArgv(target, 'knox-shell', { words: share, command: quoteForLogin(argv) }),
       failures: SSH_FAILURES,
     })
   } finally {
@@ -74,7 +74,7 @@ const withMaster = async <T>(
 
 /**
  * Runs work with a root shell on the box, as knox-shell, at the first address that answers.
- * `place` turns an argv into one for a stream. Remote commands are single lines of quoted words, since root's shell may be csh. Throws `key-rejected` for a wrong passphrase.
+ * `place` turns an argv into one for a stream. Root's shell may be csh. Throws `key-rejected` for a wrong passphrase.
  */
 export const withShell = async <T>(
   box: Box,

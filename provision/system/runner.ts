@@ -36,6 +36,10 @@ export const failureOf = (result: Result, rules: readonly StderrRule[], where = 
   )
 }
 
+/** ssh often says nothing at all where a connection ends that it shares */
+const brokenTo = ({ name }: Place, { hints }: KnoxError): KnoxError =>
+  new KnoxError('connection-lost', `the connection to ${name} broke`, [...hints, 'run it again'])
+
 /**
  * Runs commands at a place; `timeout` in seconds bounds each of them. With `evenWhenStopped` they run although the owner
  * wants an end: for taking down only.
@@ -47,9 +51,12 @@ export const runnerAt = (place: Place, emit: Emit, timeout = 600, evenWhenStoppe
     const output = await run(place.wrap(command.argv), { timeout, evenWhenStopped, ...stdin })
     if (output.exitCode === 0) return output
     const own = command.failures ?? []
+    const result = { ...output, argv: command.argv }
+    if (place === HERE) throw failureOf(result, own)
     // 255 is ssh's own; what a command at the far end says is never taken for a fault of the connection
-    const rules = output.exitCode === 255 ? [...place.failures, ...own] : own
-    throw failureOf({ ...output, argv: command.argv }, rules, place === HERE ? 'here' : `on ${place.name}`)
+    if (output.exitCode !== 255) throw failureOf(result, own, `on ${place.name}`)
+    const failure = failureOf(result, [...place.failures, ...own])
+    throw failure.code === 'failed' ? brokenTo(place, failure) : failure
   }
   return {
     read: async (command) => command.parse((await execute(command)).stdout),

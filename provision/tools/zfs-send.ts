@@ -69,8 +69,7 @@ const NOTHING_TO_GO_ON =
   /no longer exists|no longer the same|does not exist|token is corrupt|corrupt token|invalid option 't'/
 
 /** stdout and stderr are one, and what fails says so on stderr */
-const JOINED =
-  'said=$("$@" 2>&1); code=$?; [ "$code" -eq 0 ] || exec >&2; printf "%s\n" "$said"; exit "$code"'
+const JOINED = String.raw`said=$("$@" 2>&1); code=$?; [ "$code" -eq 0 ] || exec >&2; printf "%s\n" "$said"; exit "$code"`
 
 /**
  * What a token of the box stands for, read by home's own zfs. Throws `diverged` where zfs says that nothing can go on from it, as when

@@ -97,7 +97,7 @@ describe('knox restore', () => {
   test('that is cut off goes on where it stopped', async () => {
     await world.sabotage(
       'ssh',
-      `case "$*" in *"zfs' 'send"*|*"zfs send"*) "$@" | (head -c 3000000; sleep 2); exit 255 ;; esac; exec "$@"`,
+      `case "$*" in *"zfs send -P"*) "$@" | (head -c 3000000; sleep 2); exit 255 ;; esac; exec "$@"`,
     )
     const cut = await restore('tank/photos', '--to', 'tank/third')
     ended(cut, 19, /broke/)

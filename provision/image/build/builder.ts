@@ -3,25 +3,13 @@ import type { Change, Read } from '../../core/command.ts'
 import { parseLogin } from '../../core/names.ts'
 import { KnoxError } from '../../core/errors.ts'
 import type { Emit } from '../../core/events.ts'
-import { quoteAll } from '../../core/quote.ts'
+import { quoteForLogin } from '../../core/quote.ts'
 import { openChannel, openSource } from '../../system/process.ts'
 import { failureOf, HERE, runnerAt, type Place } from '../../system/runner.ts'
 import { SSH_FAILURES } from '../../tools/ssh.ts'
 import { makeFile } from '../copy-image.ts'
 
 /** The machine that builds: this one, or a FreeBSD at a distance, reached by the owner's own ssh and its configuration. */
-
-/**
- * A command as one word that every login shell takes as it is: root's csh would choke on newlines and on `!`. printf(1)'s %b
- * turns it back, and sh runs it.
- */
-const forAnyShell = (argv: readonly string[]): string => {
-  const octal = (byte: number) => `\\0${byte.toString(8).padStart(3, '0')}`
-  const encoded = Array.from(Buffer.from(quoteAll(argv)), (byte) =>
-    /[A-Za-z0-9 ./_:=,+@-]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : octal(byte),
-  ).join('')
-  return `/bin/sh -c 'eval "$(printf %b "${encoded}")"'`
-}
 
 /** `root@host`, `root@host:port`, or undefined for this machine. Throws `config` for what is none. */
 export const builderPlace = (builder: string | undefined): Place => {
@@ -43,7 +31,7 @@ export const builderPlace = (builder: string | undefined): Place => {
   ]
   return {
     name: builder,
-    wrap: (argv) => [...ssh, `${login.user}@${login.host}`, '--', forAnyShell(argv)],
+    wrap: (argv) => [...ssh, `${login.user}@${login.host}`, '--', quoteForLogin(argv)],
     failures: SSH_FAILURES,
   }
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { quote, quoteAll } from '../../../provision/core/quote.ts'
+import { quote, quoteAll, quoteForLogin } from '../../../provision/core/quote.ts'
 
 /** Prints its arguments, each followed by a NUL. */
 const ECHO = ['printf', '%s\\0'] as const
@@ -11,9 +11,13 @@ const hasShell = (shell: string) => spawnSync(shell, ['-c', 'exit 0']).error ===
 const skipFor = (shell: string) => (hasShell(shell) ? false : `no ${shell} here`)
 
 /** What a shell makes of quoted words; run in a folder that has files, with variables set. */
-const through = (shell: readonly string[], words: readonly string[]): readonly string[] => {
+const through = (
+  shell: readonly string[],
+  words: readonly string[],
+  quoted: (argv: readonly string[]) => string = quoteAll,
+): readonly string[] => {
   const [file = '', ...flags] = shell
-  const { stdout, stderr, status } = spawnSync(file, [...flags, '-c', quoteAll([...ECHO, ...words])], {
+  const { stdout, stderr, status } = spawnSync(file, [...flags, '-c', quoted([...ECHO, ...words])], {
     cwd: '/',
     env: { PATH: process.env['PATH'], HOME: '/nonesuch', X: 'expanded' },
     encoding: 'utf8',
@@ -115,6 +119,20 @@ describe('a quoted word', () => {
           fc.property(fc.array(plain, { minLength: 1, maxLength: 20 }), (some) =>
             assert.deepEqual(through([shell, '-f'], some), some),
           ),
+          { numRuns: 40 },
+        )
+      },
+    )
+
+  for (const shell of [['tcsh', '-f'], ['csh', '-f'], ['dash'], ['busybox', 'sh']])
+    test(
+      `reaches a program through ${shell[0] ?? ''} as a login shell, with its newlines`,
+      { skip: skipFor(shell[0] ?? '') },
+      () => {
+        const all = [...TRICKY, '!', '\n', 'a\n!b\n', "'\n'", 'é\n', '\\\n', '%d\n']
+        assert.deepEqual(through(shell, all, quoteForLogin), all)
+        fc.assert(
+          fc.property(words, (some) => assert.deepEqual(through(shell, some, quoteForLogin), some)),
           { numRuns: 40 },
         )
       },

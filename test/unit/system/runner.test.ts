@@ -70,6 +70,8 @@ describe('a runner', () => {
     const broken = 'echo "Connection closed by 192.0.2.1 port 22" >&2; exit 255'
     await assert.rejects(runner.act(change(broken, { failures })), knoxError('unreachable'))
     await assert.rejects(runner.act(change('exit 3', { failures })), knoxError('disk'))
+    await assert.rejects(runner.act(change('exit 255')), knoxError('connection-lost', /to knox broke/))
+    await assert.rejects(runnerAt(HERE, ignore).act(change('exit 255')), knoxError('failed', /exit 255/))
   })
 
   test('at the far end the words of a command are never taken for ssh’s, and a missing program is missing there', async () => {
