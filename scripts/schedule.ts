@@ -3,32 +3,49 @@ import { fileURLToPath } from 'node:url'
 import { defineCommand } from '../provision/cli/command.ts'
 import { KnoxError } from '../provision/core/errors.ts'
 import { LOG } from '../provision/runtime/log-file.ts'
-import { cronLine, findLine, parseTime, withLine } from '../provision/runtime/schedule.ts'
+import { cronLine, findLine, JOBS, parseTime, withLine, type JobName } from '../provision/runtime/schedule.ts'
 import { findConfig, homeFolder } from '../provision/system/config-file.ts'
 import { HERE, runnerAt } from '../provision/system/runner.ts'
 import { readCrontab, writeCrontab } from '../provision/tools/crontab.ts'
 
-/** Exit: 0 done, 2 not a time, 3 no knox.yaml, 4 no crontab allowed, 15 no cron here. */
+const isJob = (word: string): word is JobName => Object.hasOwn(JOBS, word)
+
+const jobOf = ([word = 'snapback', ...more]: readonly string[]): JobName => {
+  if (isJob(word) && more.length === 0) return word
+  throw new KnoxError('usage', `knox schedule takes one of ${Object.keys(JOBS).join(', ')}`)
+}
+
+/** Exit: 0 done, 2 not a time or no such job, 3 no knox.yaml or no policy to prune by, 4 no crontab allowed, 15 no cron here. */
 export const schedule = defineCommand({
   name: 'schedule',
-  summary: 'run knox snapback every day, by a line in your crontab',
+  summary: 'run knox snapback every day, by a line in your crontab; or verify, scrub or prune',
+  positionals: `[${Object.keys(JOBS).join('|')}]`,
   details:
+    Object.entries(JOBS)
+      .map(([job, { often, time }]) => `${job.padEnd(9)}${often}, at ${time}\n`)
+      .join('') +
     'The line has full paths and appends to knox.log in the key folder, which is turned at a mebibyte. Other lines of the crontab stay as they are.',
   options: {
-    time: { type: 'string', value: 'HH:MM', help: 'when (default: 17:59)' },
+    time: { type: 'string', value: 'HH:MM', help: 'when (default: above)' },
     remove: { type: 'boolean', help: 'take the line out again' },
     print: { type: 'boolean', help: 'only print the line' },
   },
   run: async (knox) => {
-    const folder = homeFolder(await knox.config())
+    const job = jobOf(knox.positionals)
+    const settings = await knox.config()
     const config = await findConfig(knox.configPath)
     if (config === undefined) throw new KnoxError('config', 'knox.yaml is gone')
+    if (job === 'prune' && settings.home.keep === undefined)
+      throw new KnoxError('config', 'home.keep is missing: there is no policy to prune by', [
+        'knox.example.yaml shows one',
+      ])
     const line = cronLine({
-      ...parseTime(knox.args.text('time') ?? '17:59'),
+      ...parseTime(knox.args.text('time') ?? JOBS[job].time),
+      job,
       node: process.execPath,
       script: fileURLToPath(new URL('./knox.mjs', import.meta.url)),
       config,
-      log: join(folder, LOG),
+      log: join(homeFolder(settings), LOG),
     })
     if (knox.args.flag('print')) {
       knox.result(line, { line })
@@ -37,20 +54,20 @@ export const schedule = defineCommand({
     const runner = runnerAt(HERE, knox.emit)
     const before = await runner.read(readCrontab)
     const wanted = knox.args.flag('remove') ? undefined : line
-    const after = withLine(before, config, wanted)
+    const after = withLine(before, config, wanted, job)
     if (knox.dryRun) {
       const would =
         wanted === undefined
-          ? `would remove: ${findLine(before, config) ?? 'nothing'}`
+          ? `would remove: ${findLine(before, config, job) ?? 'nothing'}`
           : `would write: ${line}`
       knox.result(would, { line: wanted ?? null })
       return undefined
     }
     if (after !== before) await runner.act(writeCrontab(after))
-    const found = findLine(await runner.read(readCrontab), config)
+    const found = findLine(await runner.read(readCrontab), config, job)
     if (found !== wanted)
       throw new KnoxError('verification', 'the crontab does not hold what was written to it')
-    knox.result(wanted === undefined ? 'knox is in the crontab no more' : `in the crontab: ${line}`, {
+    knox.result(wanted === undefined ? `knox ${job} is in the crontab no more` : `in the crontab: ${line}`, {
       line: wanted ?? null,
     })
     return undefined

@@ -1,4 +1,5 @@
 import { defineCommand } from '../provision/cli/command.ts'
+import { watchedAs } from '../provision/cli/watch.ts'
 import { KnoxError } from '../provision/core/errors.ts'
 import { formatDuration, parseDuration } from '../provision/core/sizes.ts'
 import { scrub as runScrub } from '../provision/runtime/scrub.ts'
@@ -15,6 +16,7 @@ export const scrub = defineCommand({
   options: {
     for: { type: 'string', value: 'TIME', help: `such as 90m or 6h, a day at the most (default ${LEASE})` },
   },
+  watch: watchedAs('scrub', 'check'),
   run: async (knox) => {
     const config = await knox.config()
     const text = knox.args.text('for') ?? LEASE

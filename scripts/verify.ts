@@ -1,4 +1,5 @@
 import { defineCommand } from '../provision/cli/command.ts'
+import { watchedAs } from '../provision/cli/watch.ts'
 import { KnoxError } from '../provision/core/errors.ts'
 import { formatBytes, parseBytes } from '../provision/core/sizes.ts'
 import { verify as runVerify } from '../provision/runtime/verify.ts'
@@ -18,6 +19,7 @@ export const verify = defineCommand({
       help: `read about so much, such as 500M or 2G (default ${BUDGET})`,
     },
   },
+  watch: watchedAs('verify', 'check'),
   run: async (knox) => {
     const config = await knox.config()
     const text = knox.args.text('budget') ?? BUDGET

@@ -24,8 +24,12 @@ export interface RunEnd {
   readonly meaning: string
 }
 
+/** A backup's end is kept, and its silence is an alarm. Of a check only a bad end is told: a good one proves no backup. */
+export type Watched = 'backup' | 'check'
+
 export interface WatchOptions {
   readonly verb: string
+  readonly watched: Watched
   /** what --config names */
   readonly configPath: string | undefined
   /** a person sits there and sees how it ends */
@@ -80,8 +84,15 @@ const statusNow = async ({ config, folder, alerts }: Settings, now: Date): Promi
 }
 
 /** Tells all that want to know; each by itself, so that none keeps another from hearing it. */
-const tell = async (settings: Settings, last: LastRun, ended: Date, emit: Emit): Promise<void> => {
+const tell = async (
+  settings: Settings,
+  last: LastRun,
+  ended: Date,
+  watched: Watched,
+  emit: Emit,
+): Promise<void> => {
   const { alerts, box, folder } = settings
+  const isBackup = watched === 'backup'
   const failed = last.exit !== 'ok'
   const warn = (text: string, hint = 'see docs/alerts.md') => emit({ type: 'warning', text, hint })
   const attempt = async (what: string, work: () => Promise<unknown>): Promise<void> => {
@@ -93,15 +104,15 @@ const tell = async (settings: Settings, last: LastRun, ended: Date, emit: Emit):
       warn(`${what} did not work: ${messageOf(error)}`)
     }
   }
-  await attempt('keeping how this run ended (last-run.json)', () => writeLastRun(folder, last))
+  if (isBackup) await attempt('keeping how this run ended (last-run.json)', () => writeLastRun(folder, last))
   const status = await statusNow(settings, ended)
   const age = proofAge({ provedAt: status.provedAt, lastRun: last } as Status, ended)
   const { ping, command, mail, metrics } = alerts
   await Promise.all([
-    metrics === undefined
+    metrics === undefined || !isBackup
       ? undefined
       : attempt('writing alerts.metrics', () => writeMetrics(metrics, metricsText(box, last, status))),
-    ping === undefined
+    ping === undefined || !isBackup
       ? undefined
       : attempt('telling alerts.ping', () => sendPing(ping, failed ? 'fail' : 'success')),
     command === undefined || (!failed && alerts.on === 'failure')
@@ -135,13 +146,14 @@ const isQuiet = async (
  * Watches one run: says that it begins, and returns what is to be called at its end, whatever the end. Neither ever throws,
  * and what does not work is a warning: an alarm changes nothing of how a run ends.
  */
-export const watchRun = ({ verb, configPath, interactive, emit }: WatchOptions) => {
+export const watchRun = ({ verb, watched, configPath, interactive, emit }: WatchOptions) => {
   const started = new Date()
   const begun = (async () => {
     const settings = await readSettings(configPath)
     const ping = settings?.alerts.ping
     // who stops a run at the terminal does not want a healthcheck to wait for its end
-    const reason = ping === undefined || interactive ? undefined : await sendPing(ping, 'start')
+    const reason =
+      ping === undefined || interactive || watched === 'check' ? undefined : await sendPing(ping, 'start')
     if (reason !== undefined)
       emit({
         type: 'warning',
@@ -157,6 +169,6 @@ export const watchRun = ({ verb, configPath, interactive, emit }: WatchOptions) 
       if (settings === undefined || (await isQuiet(end.exit, interactive, settings, ended))) return
       const before = await readLastRun(settings.folder)
       const last = lastRunOf(verb, settings.box, started, ended, end, before)
-      await tell(settings, last, ended, emit)
+      await tell(settings, last, ended, watched, emit)
     }).catch(() => undefined)
 }

@@ -28,14 +28,14 @@ export const composeMail = (to: string, host: string, last: LastRun, age: number
       : `The last proof that the box has everything is ${formatDuration(age)} old.`
   const headers = [
     `To: ${headerValue(to)}`,
-    `Subject: ${headerValue(`knox on ${host}: ${last.verb} to the box ${last.box} failed (exit ${last.code})`)}`,
+    `Subject: ${headerValue(`knox on ${host}: ${last.verb} with the box ${last.box} failed (exit ${last.code})`)}`,
     'Auto-Submitted: auto-generated',
     'MIME-Version: 1.0',
     'Content-Type: text/plain; charset=utf-8',
     'Content-Transfer-Encoding: 8bit',
   ]
   const body = [
-    `knox ${last.verb} to the box ${last.box} failed:`,
+    `knox ${last.verb} with the box ${last.box} failed:`,
     '',
     ...bodyLines(`  ${last.message}`),
     ...last.hints.flatMap((hint) => bodyLines(`  hint: ${hint}`)),

@@ -1,7 +1,17 @@
 import { KnoxError } from '../core/errors.ts'
 import { quote, quoteAll } from '../core/quote.ts'
 
-/** The line of crontab(5) that runs knox every day. */
+/** The lines of crontab(5) that run knox by themselves. */
+
+/** What cron may run: knox's words, the days in crontab(5)'s form, how that is said, and the time of day where the owner names none. */
+export const JOBS = {
+  snapback: { words: ['snapback'], days: '* * *', often: 'every day', time: '17:59' },
+  verify: { words: ['verify'], days: '* * 0', often: 'each Sunday', time: '3:30' },
+  scrub: { words: ['scrub'], days: '1 * *', often: 'on the first of each month', time: '4:30' },
+  prune: { words: ['prune', '--yes'], days: '* * 0', often: 'each Sunday', time: '5:30' },
+} as const
+
+export type JobName = keyof typeof JOBS
 
 export interface Schedule {
   readonly hour: number
@@ -32,7 +42,8 @@ const PATH = '/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin'
 /** cron(8) of FreeBSD takes commands of up to 1000 bytes */
 const LONGEST_LINE = 990
 
-const markOf = (config: string): string => `# knox: ${config}`
+const markOf = (config: string, job: JobName): string =>
+  `# knox${job === 'snapback' ? '' : ` ${job}`}: ${config}`
 
 /** In crontab(5) a bare % ends the command, whatever quotes stand around it. */
 const escaped = (command: string): string => command.replaceAll('%', String.raw`\%`)
@@ -43,15 +54,18 @@ export interface CronJob extends Schedule {
   readonly script: string
   readonly config: string
   readonly log: string
+  /** snapback if undefined */
+  readonly job?: JobName
 }
 
 /** One line, with full paths. knox itself takes a lock, so that a long run and the next do not collide. */
-export const cronLine = ({ hour, minute, node, script, config, log }: CronJob): string => {
+export const cronLine = (cronJob: CronJob): string => {
+  const { hour, minute, node, script, config, log, job = 'snapback' } = cronJob
   for (const path of [node, script, config, log])
     if (/[\n\r]/.test(path))
       throw new KnoxError('usage', 'a path with a line break cannot stand in a crontab')
-  const command = quoteAll([node, script, 'snapback', '--config', config])
-  const line = `${minute} ${hour} * * * ${escaped(`PATH=${PATH} ${command} >>${quote(log)} 2>&1 ${markOf(config)}`)}`
+  const command = quoteAll([node, script, ...JOBS[job].words, '--config', config])
+  const line = `${minute} ${hour} ${JOBS[job].days} ${escaped(`PATH=${PATH} ${command} >>${quote(log)} 2>&1 ${markOf(config, job)}`)}`
   if (Buffer.byteLength(line) > LONGEST_LINE)
     throw new KnoxError('usage', 'the line for the crontab would be too long', ['use shorter paths'])
   return line
@@ -61,17 +75,23 @@ export const cronLine = ({ hour, minute, node, script, config, log }: CronJob): 
 export const runsAt = (line: string, { hour, minute }: Schedule): boolean =>
   line.startsWith(`${minute} ${hour} * * * `)
 
-const isOurs = (line: string, config: string): boolean => line.endsWith(` ${escaped(markOf(config))}`)
+const isOurs = (line: string, config: string, job: JobName): boolean =>
+  line.endsWith(` ${escaped(markOf(config, job))}`)
 
-/** The line of this knox.yaml in a crontab; undefined if there is none. */
-export const findLine = (crontab: string, config: string): string | undefined =>
-  crontab.split('\n').find((line) => isOurs(line, config))
+/** The line of this knox.yaml and job in a crontab; undefined if there is none. */
+export const findLine = (crontab: string, config: string, job: JobName = 'snapback'): string | undefined =>
+  crontab.split('\n').find((line) => isOurs(line, config, job))
 
-/** The crontab with this line in place of the one that knox wrote, or without it; all else as it was. */
-export const withLine = (crontab: string, config: string, line: string | undefined): string => {
+/** The crontab with this line in place of the one that knox wrote for the job, or without it; all else as it was. */
+export const withLine = (
+  crontab: string,
+  config: string,
+  line: string | undefined,
+  job: JobName = 'snapback',
+): string => {
   const lines = crontab.split('\n')
-  const at = lines.findIndex((one) => isOurs(one, config))
-  const others = lines.filter((one) => !isOurs(one, config))
+  const at = lines.findIndex((one) => isOurs(one, config, job))
+  const others = lines.filter((one) => !isOurs(one, config, job))
   if (line === undefined) return others.join('\n')
   if (at !== -1) return others.toSpliced(at, 0, line).join('\n')
   const before = crontab === '' || crontab.endsWith('\n') ? crontab : `${crontab}\n`

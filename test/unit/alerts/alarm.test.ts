@@ -1,46 +1,15 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
-import { sendPing } from '../../../provision/alerts/ping.ts'
-import { runHook } from '../../../provision/alerts/hook.ts'
-import { sendMail } from '../../../provision/alerts/mail.ts'
 import { watchedAs } from '../../../provision/cli/watch.ts'
 import { defineCommand, type Knox } from '../../../provision/cli/command.ts'
 import { KnoxError, type ExitName } from '../../../provision/core/errors.ts'
 import { readLastRun, writeLastRun } from '../../../provision/runtime/last-run.ts'
 import { tempFolder, withEnv, writeProgram } from '../../support/expect.ts'
 import { show } from '../../support/terminal.ts'
+import { healthcheck, type Answer, type Healthcheck } from './healthcheck.ts'
 import { alertHome, lastRun, type AlertHome } from './home.ts'
-
-interface Healthcheck {
-  readonly url: string
-  readonly heard: string[]
-}
-
-type Answer = (path: string, n: number) => number | 'silence' | { readonly location: string }
-
-/** A healthcheck server on loopback, and what it heard. */
-const healthcheck = async (t: TestContext, answer: Answer = () => 200): Promise<Healthcheck> => {
-  const heard: string[] = []
-  const server = createServer((request, response) => {
-    heard.push(`${request.method ?? ''} ${request.url ?? ''}`)
-    const what = answer(request.url ?? '', heard.length)
-    if (what === 'silence') return
-    if (typeof what === 'number') response.writeHead(what).end('OK')
-    else response.writeHead(302, { location: what.location }).end()
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/ping/s3cret`, heard }
-}
 
 interface Alarmed extends AlertHome {
   readonly hc: Healthcheck
@@ -49,9 +18,19 @@ interface Alarmed extends AlertHome {
   readonly metrics: () => Promise<string>
   /** runs `knox backup`, as a verb that ends like this */
   readonly run: (work: (knox: Knox) => unknown, ...words: string[]) => ReturnType<typeof show>
+  /** the same as `knox verify` */
+  readonly check: (work: (knox: Knox) => unknown) => ReturnType<typeof show>
 }
 
 const textOf = (path: string): Promise<string> => readFile(path, 'utf8').catch(() => '')
+
+const verbOf = (name: string, watch: ReturnType<typeof watchedAs>, work: (knox: Knox) => unknown) =>
+  defineCommand({
+    name,
+    summary: '',
+    watch,
+    run: async (knox) => (await work(knox)) as ExitName | undefined,
+  })
 
 /** A home whose every alert is set to something of this test's own. */
 const alarmed = async (t: TestContext, more = '', answer?: Answer): Promise<Alarmed> => {
@@ -74,13 +53,12 @@ const alarmed = async (t: TestContext, more = '', answer?: Answer): Promise<Alar
     hooks: () => textOf(join(out, 'hooks')),
     metrics: () => textOf(join(out, 'knox.prom')),
     run: (work, ...words) => {
-      const verb = defineCommand({
-        name: 'backup',
-        summary: '',
-        watch: watchedAs('backup'),
-        run: async (knox) => (await work(knox)) as ExitName | undefined,
-      })
+      const verb = verbOf('backup', watchedAs('backup'), work)
       return show([verb], 'backup', '--config', join(home.dir, 'knox.yaml'), ...words)
+    },
+    check: (work) => {
+      const verb = verbOf('verify', watchedAs('verify', 'check'), work)
+      return show([verb], 'verify', '--config', join(home.dir, 'knox.yaml'))
     },
   }
 }
@@ -116,7 +94,7 @@ describe('the alarm', () => {
     assert.equal(stderr, 'knox: error: the box does not answer\nknox: hint: is it switched on?\n')
     assert.deepEqual(home.hc.heard.slice(2), ['GET /ping/s3cret/start', 'GET /ping/s3cret/fail'])
     const mail = await home.mails()
-    assert.match(mail, /^-i -t\nTo: me@example\.net\nSubject: knox on .*: backup to the box knox failed/)
+    assert.match(mail, /^-i -t\nTo: me@example\.net\nSubject: knox on .*: backup with the box knox failed/)
     for (const words of [
       '\n  the box does not answer\n',
       '\n  hint: is it switched on?\n',
@@ -158,6 +136,23 @@ describe('the alarm', () => {
     await home.run(sent)
     assert.match(await home.hooks(), /^ok 0\n\{"version":1,/)
     assert.equal(await home.mails(), '')
+  })
+
+  test('a verify that ends badly is told, and proves or disproves no backup', async (t) => {
+    const home = await alarmed(t)
+    await home.run(sent)
+    const heard = [...home.hc.heard]
+    const before = [await readLastRun(home.folder), await home.metrics()]
+    assert.equal((await home.check(sent)).code, 0)
+    assert.deepEqual([await home.mails(), await home.hooks()], ['', ''])
+    const { code } = await home.check(() => {
+      throw new KnoxError('verification', '1 file is not the same on the box', ['knox status'])
+    })
+    assert.equal(code, 14)
+    assert.match(await home.mails(), /knox verify with the box knox failed:\n\n {2}1 file is not the same/)
+    assert.match(await home.hooks(), /^verification 14\n\{"version":1,"verb":"verify"/)
+    assert.deepEqual([await readLastRun(home.folder), await home.metrics()], before)
+    assert.deepEqual(home.hc.heard, heard)
   })
 
   test('a dry run tells nobody', async (t) => {
@@ -250,79 +245,5 @@ describe('an alarm that does not work', () => {
       [],
     )
     assert.ok((await stat(join(home.folder, 'last-run.json'))).isDirectory())
-  })
-})
-
-describe('a ping', () => {
-  const end = (url: string) => url.slice(url.indexOf('/', 8))
-
-  test('keeps what stands behind a ?, and no slash too many', async (t) => {
-    const { url, heard } = await healthcheck(t)
-    assert.equal(await sendPing(`${url}/?rid=1`, 'fail'), undefined)
-    assert.equal(await sendPing(`${url}/?rid=1`, 'success'), undefined)
-    assert.deepEqual(heard, [`GET ${end(url)}/fail?rid=1`, `GET ${end(url)}/?rid=1`])
-  })
-
-  test('is sent again to a server that fails, not to one that does not know it', async (t) => {
-    const tired = await healthcheck(t, (_, n) => (n < 3 ? 503 : 200))
-    assert.equal(await sendPing(tired.url, 'success'), undefined)
-    assert.equal(tired.heard.length, 3)
-    const unknown = await healthcheck(t, () => 404)
-    assert.equal(await sendPing(unknown.url, 'success'), 'it answers 404')
-    assert.equal(unknown.heard.length, 1)
-  })
-
-  test('ends in time whether nobody answers, nobody is there, or it is led in a circle', async (t) => {
-    const { url } = await healthcheck(t, () => 'silence')
-    const started = Date.now()
-    assert.equal(await sendPing(url, 'success', 300), 'no answer within the time')
-    assert.match((await sendPing('http://127.0.0.1:1/x', 'success', 300)) ?? '', /ECONNREFUSED|time|port/)
-    const circle = await healthcheck(t, () => ({ location: '/ping/s3cret' }))
-    assert.ok((await sendPing(circle.url, 'success', 2000)) !== undefined)
-    assert.ok(Date.now() - started < 5000)
-  })
-
-  test('follows a redirect to the web, and to nothing else', async (t) => {
-    const { url, heard } = await healthcheck(t)
-    const led = await healthcheck(t, () => ({ location: url }))
-    assert.equal(await sendPing(led.url, 'success', 3000), undefined)
-    assert.equal(heard.length, 1)
-    for (const location of ['file:///etc/hostname', 'data:text/plain,OK', 'ftp://127.0.0.1/']) {
-      const liar = await healthcheck(t, () => ({ location }))
-      assert.ok((await sendPing(liar.url, 'success', 1500)) !== undefined, location)
-    }
-  })
-})
-
-describe('the programs', () => {
-  test('the command is run without a shell: its path and what it hears are only text', async (t) => {
-    const dir = await tempFolder(t)
-    const hook = await writeProgram(dir, "it's $(touch x); hook", `cat >"${dir}/heard"; pwd >&2`)
-    const last = lastRun({ message: '`touch y` $(touch z) "\n' })
-    assert.equal(await runHook(hook, last), undefined)
-    assert.deepEqual(JSON.parse(await readFile(join(dir, 'heard'), 'utf8')), last)
-    assert.deepEqual((await readdir(dir)).sort(), ['heard', "it's $(touch x); hook"])
-  })
-
-  test('the command is killed after its time, and its exit code is told', async (t) => {
-    const dir = await tempFolder(t)
-    const started = Date.now()
-    const slow = await writeProgram(dir, 'slow', 'sleep 20')
-    assert.equal(await runHook(slow, lastRun(), 0.3), 'it did not end within 0.3 s')
-    assert.ok(Date.now() - started < 5000)
-    assert.equal(await runHook(await writeProgram(dir, 'bad', 'exit 3'), lastRun()), 'it ended with 3')
-  })
-
-  test('a command that does not read what it is told is none the worse', async (t) => {
-    const dir = await tempFolder(t)
-    const big = lastRun({ hints: Array.from({ length: 5000 }, () => 'x'.repeat(100)) })
-    assert.equal(await runHook(await writeProgram(dir, 'deaf', 'exit 0'), big), undefined)
-  })
-
-  test('sendmail is killed after its time', async (t) => {
-    const dir = await tempFolder(t)
-    await writeProgram(dir, 'sendmail', 'sleep 20')
-    withEnv(t, { PATH: `${dir}:${process.env['PATH'] ?? ''}` })
-    assert.equal(await sendMail('To: x\n\n', 0.3), 'sendmail took longer than 0.3 s')
   })
 })

@@ -98,4 +98,21 @@ esac`,
   assert.equal(await readFile(join(dir, 'tab'), 'utf8'), '# mine\n0 1 * * * true\n')
   assert.equal(knox('--time', '25:00').status, 2)
   assert.match(knox('--print').stdout, /^59 17 /)
+
+  // each job has its own line, and none touches another's
+  assert.equal(knox().status, 0)
+  assert.equal(knox('verify').status, 0)
+  assert.equal(knox('scrub', '--time', '2:15').status, 0)
+  const lines = (await readFile(join(dir, 'tab'), 'utf8')).split('\n')
+  assert.match(lines[2] ?? '', /^59 17 \* \* \* .* snapback --config .* # knox: /)
+  assert.match(lines[3] ?? '', /^30 3 \* \* 0 .* verify --config .* # knox verify: /)
+  assert.match(lines[4] ?? '', /^15 2 1 \* \* .* scrub --config .* # knox scrub: /)
+  assert.equal(knox('--remove').status, 0)
+  assert.deepEqual((await readFile(join(dir, 'tab'), 'utf8')).split('\n'), lines.toSpliced(2, 1))
+  assert.equal(knox('flash').status, 2)
+  assert.equal(knox('verify', 'scrub').status, 2)
+  // prune would fail each week where knox.yaml has no policy for it
+  const unruly = knox('prune')
+  assert.equal(unruly.status, 3)
+  assert.match(unruly.stderr, /home\.keep is missing/)
 })
