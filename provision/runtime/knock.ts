@@ -63,9 +63,10 @@ export const notTheBox = async (box: Box, address: Address): Promise<KnoxError> 
 
 /**
  * Asks the box whether it lives: the first address where it says hello; its disk stays as it is. Undefined if nobody answers.
- * Throws `key-rejected` with both fingerprints if somebody else does, and what the session throws if the box itself refuses.
+ * Throws `key-rejected` with both fingerprints if only somebody else does, and what the session throws if the box itself refuses.
  */
 export const knock = async (box: Box, emit: Emit): Promise<Answer | undefined> => {
+  let stranger: Address | undefined
   for (const address of box.addresses)
     try {
       const { session } = await connect({ ...box, addresses: [address] }, emit)
@@ -75,7 +76,8 @@ export const knock = async (box: Box, emit: Emit): Promise<Answer | undefined> =
       if (!(error instanceof KnoxError)) throw error
       if (error.code === 'unreachable') continue
       if (error.code !== 'key-rejected' || (await isBox(box, address))) throw error
-      throw await otherMachine(box, address, await shownBy(address))
+      stranger ??= address
     }
+  if (stranger !== undefined) throw await otherMachine(box, stranger, await shownBy(stranger))
   return undefined
 }

@@ -1,7 +1,6 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Runner } from '../core/command.ts'
-import { KnoxError, messageOf } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
 import { quoteForLogin } from '../core/quote.ts'
 import type { Secret } from '../core/secret.ts'
@@ -10,7 +9,7 @@ import { exists, withTempDir } from '../system/files.ts'
 import { openChannel, run, type Channel } from '../system/process.ts'
 import { failureOf, runnerAt, type Place } from '../system/runner.ts'
 import { SSH_FAILURES, sshArgv, type SshTarget } from '../tools/ssh.ts'
-import { noAddress, type Box } from './target.ts'
+import { atBox, type Box } from './target.ts'
 
 const READY_SECONDS = 60
 
@@ -84,19 +83,10 @@ export const withShell = async <T>(
 ): Promise<T> => {
   const key = await unlockPrivateKey(box.folder, 'knox-shell', passphrase)
   return withTempDir((dir) =>
-    withAgent(dir, key, async (agent) => {
-      let failure: unknown = noAddress()
-      for (const address of box.addresses) {
-        const target = { folder: box.folder, boxName: box.name, address }
-        try {
-          return await withMaster(target, dir, agent, (place) => work(runnerAt(place, emit), place))
-        } catch (error) {
-          if (!(error instanceof KnoxError) || error.code !== 'unreachable') throw error
-          failure = error
-          emit({ type: 'note', text: `${address.host} port ${address.port}: ${messageOf(error)}` })
-        }
-      }
-      throw failure
-    }),
+    withAgent(dir, key, (agent) =>
+      atBox(box, emit, (target) =>
+        withMaster(target, dir, agent, (place) => work(runnerAt(place, emit), place)),
+      ),
+    ),
   )
 }

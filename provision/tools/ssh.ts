@@ -1,4 +1,5 @@
 import type { StderrRule } from '../core/command.ts'
+import type { KnoxError } from '../core/errors.ts'
 import type { Login } from '../core/keys.ts'
 import { KEY_FILES } from '../core/keys.ts'
 import type { Address } from '../core/names.ts'
@@ -93,13 +94,18 @@ export const sshArgv = (
   ...(options.command === undefined ? [] : ['--', options.command]),
 ]
 
+const OTHER_HOST_KEY = 'whoever answers at this address has another host key than the box'
+
+/** True for the error of an address where another machine answers: nothing of ours was sent there. */
+export const isOtherMachine = ({ message }: KnoxError): boolean => message === OTHER_HOST_KEY
+
 /** What ssh's own words on stderr mean. */
 export const SSH_FAILURES: readonly StderrRule[] = [
   {
     pattern:
       /REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed|No ED25519 host key is known|no matching host key type/,
     code: 'key-rejected',
-    message: 'whoever answers at this address has another host key than the box',
+    message: OTHER_HOST_KEY,
     hints: ['is it another machine? knox keys list shows the fingerprint the box must have'],
   },
   {
