@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync, type ChildProcessWithoutNullStreams } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -40,6 +40,8 @@ export interface TestBox {
   readonly log: () => string
   /** `words` other than the certificate's own are for tests of what it refuses */
   readonly session: (env?: Record<string, string>, words?: readonly string[]) => Peer
+  /** a session as sshd starts it: below a process of that name, by a login shell that waits for it; the child is sshd */
+  readonly sessionBySshd: () => Peer
   readonly key: (bytes?: string | Buffer) => Promise<{ status: number | null; stdout: string }>
   /** a session that is unlocked already */
   readonly unlocked: () => Promise<Peer>
@@ -98,8 +100,12 @@ export const makeBox = (shell: readonly string[], changes?: (state: string) => B
   const env = { PATH: path, STATE: state }
 
   const children: ChildProcessWithoutNullStreams[] = []
-  const start = (words: readonly string[], more: Record<string, string> = {}): Peer => {
-    const child = spawn(program, [...options, script, ...words], { cwd, env: { ...env, ...more } })
+  const start = (
+    words: readonly string[],
+    more: Record<string, string> = {},
+    [file = '', ...argv] = [program, ...options, script, ...words],
+  ): Peer => {
+    const child = spawn(file, argv, { cwd, env: { ...env, ...more } })
     children.push(child)
     child.stdin.on('error', () => undefined)
     child.stderr.resume()
@@ -155,6 +161,12 @@ export const makeBox = (shell: readonly string[], changes?: (state: string) => B
     flag: (name, content = '') => writeFileSync(join(state, name), content),
     log: () => readFileSync(join(state, 'log'), 'utf8'),
     session: (more, words = ['session']) => start(words, more),
+    sessionBySshd: () => {
+      const sshd = join(state, 'sshd')
+      symlinkSync('/bin/sh', sshd)
+      const line = [...shell, script, 'session'].join(' ')
+      return start([], {}, [sshd, '-c', `sh -c '${line}; :'; :`])
+    },
     unlocked: async () => {
       const session = start(['session'])
       assert.equal(await session.line(), 'knox 1 knox locked')

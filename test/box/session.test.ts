@@ -149,6 +149,29 @@ for (const [name, shell] of SHELLS)
       assert.equal(await session.ended, 0)
     })
 
+    withBox(
+      'a session that is busy when its connection ends is ended by its guard',
+      async (box) => {
+        const session = box.sessionBySshd()
+        assert.equal(await session.line(), 'knox 1 knox locked')
+        session.say('unlock\n')
+        assert.equal(await session.line(), 'waiting')
+        await box.key()
+        assert.equal(await session.line(), 'unlocked')
+        box.flag('hang-receive')
+        session.say('receive\tfull\twd/a\n')
+        assert.equal(await session.line(), 'ready')
+        session.child.kill('SIGKILL')
+        const started = Date.now()
+        await box.settled()
+        assert.ok(
+          Date.now() - started < 20_000,
+          'it was not the end of zfs receive, after 40 s, that ended it',
+        )
+      },
+      name === 'busybox ash' && 'the ps inside busybox shows no parents, and its ash takes no other',
+    )
+
     withBox('a home that says nothing for too long is locked out', async (box) => {
       const session = await box.unlocked()
       assert.equal(await session.ended, null)
