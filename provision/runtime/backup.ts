@@ -23,6 +23,7 @@ import { withRetries } from './retry.ts'
 import { estimateSends, knownSize, sendAll, sendsOf } from './send-streams.ts'
 import type { BoxInventory } from './session.ts'
 import { endOf, failureOfStream, setAside, type Failure } from './set-aside.ts'
+import { staying } from './staying.ts'
 import { connect, prepareBox, type Box, type Connection } from './target.ts'
 import { thinBefore, thinOut, type Forgetting } from './thin-out.ts'
 import { unlock } from './unlock.ts'
@@ -87,7 +88,7 @@ const keepBranches = async (folder: string, kept: readonly string[]): Promise<vo
   await writeDeletionState(folder, { ...state, datasets: { ...state.datasets, ...branches } })
 }
 
-/** A stream that failed, and whether others were still to come; or what is proved although streams of this run failed before. */
+/** A stream that failed, and of what plan; or what is proved although streams of this run failed before. */
 type Unproved =
   | { readonly outcome: 'failed'; readonly send: Send; readonly error: unknown; readonly plan: Plan }
   | { readonly outcome: 'rest'; readonly delivered: number }
@@ -113,7 +114,7 @@ const sessionWork = async (
   const sends = sendsOf(plan)
   const root = home.find(({ name }) => name === pools.home)
   if (root !== undefined) checkRoot(root, before, sends.length)
-  const sizes = await estimateSends(sends, emit)
+  const sizes = await staying(session, () => estimateSends(sends, emit))
   const bytesKnown = knownSize(sizes, emit)
   const forgetting: Forgetting = {
     world: { home: all, exclude: config.home.exclude, pools },
@@ -126,7 +127,8 @@ const sessionWork = async (
   const early = await thinBefore(session, forgetting, before, plan, isShort, emit)
   checkRoom(bytesKnown, early.after, accept)
   await keepBranches(target.folder, plan.kept)
-  const held = sends.length === 0 ? home : await holdForSends(config, home, sends, emit)
+  const held =
+    sends.length === 0 ? home : await staying(session, () => holdForSends(config, home, sends, emit))
   emit({ type: 'step', title: `sending ${sends.length} streams` })
   const { bytes, seconds, failed } = await sendAll(session, plan, sizes, emit)
   if (failed !== undefined) return { outcome: 'failed', ...failed, plan }
@@ -174,6 +176,7 @@ const isProved = (plan: Plan, receipt: Receipt | undefined, box: string): receip
 type Attempt =
   | BackupReport
   | Extract<Unproved, { outcome: 'rest' }>
+  /** isLast: there is no other dataset to send or to look at */
   | { readonly outcome: 'failed'; readonly failure: Failure; readonly isLast: boolean }
 
 /** One try: a connection, and all that is to be done over it, but for the datasets that have failed. */
@@ -218,9 +221,8 @@ const attempt = async (
   const error = await session.abandon(end.error)
   const failure = failureOfStream(end.send, error)
   if (failure === undefined) throw error
-  const toCome = end.plan.steps.slice(end.plan.steps.indexOf(end.send))
-  const left = setAside({ ...end.plan, steps: toCome }, [failure], pools)
-  return { outcome: 'failed', failure, isLast: sendsOf(left).length === 0 }
+  const isLast = setAside(end.plan, [failure], pools).goals.length === 0
+  return { outcome: 'failed', failure, isLast }
 }
 
 /** streams that may fail in a run: each costs another unlocking, and a home or a box that is broken must come to an end */

@@ -28,8 +28,14 @@ const snapshotsOf = (home: readonly Dataset[], datasets: ReadonlySet<string>): r
 
 const namesOf = (some: readonly Kept[]): readonly string[] => some.map(({ name }) => name)
 
-/** Does what is not done yet; false after a warning if zfs does not let this user, since the backup itself is good without. */
-const change = async (changes: readonly Change[], emit: Emit): Promise<boolean> => {
+/** for each hold zfs waits for the disk: side by side they share that */
+const AT_ONCE = 8
+
+/**
+ * Does what is not done yet, one stage after the other; false after a warning if zfs does not let this user, since the backup itself is
+ * good without.
+ */
+const change = async (stages: readonly (readonly Change[])[], emit: Emit): Promise<boolean> => {
   const runner = runnerAt(HERE, emit)
   const act = async (one: Change): Promise<void> => {
     try {
@@ -39,7 +45,9 @@ const change = async (changes: readonly Change[], emit: Emit): Promise<boolean> 
     }
   }
   try {
-    for (const one of changes) await act(one)
+    for (const changes of stages)
+      for (let i = 0; i < changes.length; i += AT_ONCE)
+        await Promise.all(changes.slice(i, i + AT_ONCE).map(act))
     return true
   } catch (error) {
     const [hint] = error instanceof KnoxError ? error.hints : []
@@ -71,7 +79,7 @@ export const holdForSends = async (
   )
   const all = snapshotsOf(home, new Set(sends.map(({ range }) => range.dataset)))
   const older = all.filter(({ name, snapshot }) => snapshot.held && !ends.has(name))
-  if (!(await change([...hold(tag, [...ends]), ...release(tag, namesOf(older))], emit))) return undefined
+  if (!(await change([hold(tag, [...ends]), release(tag, namesOf(older))], emit))) return undefined
   return home.map((dataset) => ({
     ...dataset,
     snapshots: dataset.snapshots.map((one) =>
@@ -100,8 +108,5 @@ export const holdAtHome = async (
   const heldBySomeone = all.filter((one) => isNewest(one) && one.snapshot.held && sent.has(one.dataset))
   const older = all.filter((one) => !isNewest(one) && one.snapshot.held)
   if (unheld.length + heldBySomeone.length === 0) return
-  await change(
-    [...hold(tag, namesOf(unheld)), ...hold(tag, namesOf(heldBySomeone)), ...release(tag, namesOf(older))],
-    emit,
-  )
+  await change([hold(tag, namesOf([...unheld, ...heldBySomeone])), release(tag, namesOf(older))], emit)
 }

@@ -54,10 +54,10 @@ export const endOf = (failures: readonly Failure[], rest?: number | Error): Erro
     ...others.slice(0, SHOWN).map(({ error }) => `also: ${messageOf(error)}`),
     ...(rest instanceof Error ? [`the others were not proved: ${messageOf(rest)}`] : []),
     ...(typeof rest === 'number'
-      ? [`the other ${rest} datasets are on the box; no receipt was written, since not all arrived`]
+      ? [
+          `${rest === 1 ? 'the other dataset is' : `the other ${rest} datasets are`} on the box; no receipt was written, since not all arrived`,
+        ]
       : []),
-    ...(rest === undefined
-      ? []
-      : ['home.exclude in knox.yaml leaves out a dataset that cannot be sent at all']),
+    'home.exclude in knox.yaml leaves out a dataset that cannot be sent at all',
   ])
 }

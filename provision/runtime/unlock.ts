@@ -7,8 +7,9 @@ import { readSecretFile } from '../system/files.ts'
 import { run } from '../system/process.ts'
 import type { Place } from '../system/runner.ts'
 import { sshArgv } from '../tools/ssh.ts'
-import type { BoxInventory, Session } from './session.ts'
+import type { BoxInventory } from './session.ts'
 import { withShell } from './shell.ts'
+import { staying } from './staying.ts'
 import { connect, type Box, type Connection } from './target.ts'
 import { finishDisk } from './unfinished-disk.ts'
 
@@ -20,22 +21,6 @@ export const unlock = async ({ session, target }: Connection, emit: Emit): Promi
   // it opened and its pool was imported: from now on it may hold a backup
   await finishDisk(target.folder)
   emit({ type: 'done', title: 'the disk is unlocked' })
-}
-
-/** seconds between two signs of life, well below the 15 minutes of the box */
-const STAY = 240
-
-const staying = async <T>(session: Session, work: () => Promise<T>): Promise<T> => {
-  let last: Promise<void> = Promise.resolve()
-  const timer = setInterval(() => {
-    last = last.then(() => session.stay()).catch(() => undefined)
-  }, STAY * 1000)
-  try {
-    return await work()
-  } finally {
-    clearInterval(timer)
-    await last
-  }
 }
 
 /** What work finds while the box is open. */

@@ -2,8 +2,8 @@ import type { Change, StderrRule } from '../core/command.ts'
 
 /** zfs-hold(8), zfs-release(8) and the destroy of snapshots; as on FreeBSD 10.2 and later and on Linux (OpenZFS). Pure. */
 
-/** names in one command, so that its words stay below what the kernel takes (ARG_MAX: 256 KiB on FreeBSD) */
-const MOST_NAMES = 400
+/** names in one command: one after the other, zfs waits for the disk for each */
+const MOST_NAMES = 40
 
 const DENIED: StderrRule = {
   pattern: /permission denied/,

@@ -109,6 +109,9 @@ describe('a FreeBSD box', () => {
   const midStream = (what: string): string =>
     `if [ "$2 $3" = "send -P" ] && echo "$*" | grep -q pictures@; then "$@" | (head -c 6000000; touch ${world.dir}/flowing; sleep 60); exit 0; fi; exec "$@" # ${what}`
 
+  // what the guard takes for the connection
+  const GUARDED = String.raw`ps -o comm= -p "$(ps -axww -o args= | sed -n 's/.*knox-zfs-receive.sh guard [0-9]* \([0-9]*\)$/\1/p' | head -n 1)"`
+
   // ZFS keeps of a stream what it has written: a group of changes every five seconds
   const whileSending = async (line: string): Promise<void> => {
     await world.home('dd if=/dev/urandom of=pictures/big bs=1M count=8 2>/dev/null')
@@ -119,6 +122,8 @@ describe('a FreeBSD box', () => {
     await world.home(
       `while [ ! -e ${world.dir}/flowing ]; do sleep 0.2; done; rm ${world.dir}/flowing; sleep 15`,
     )
+    const watched = await world.box(GUARDED)
+    assert.match(watched.stdout, /^sshd/, watched.stderr)
     await world.box(line)
     ended(await running, 19, /connection to the box broke/)
     await world.repair()

@@ -72,13 +72,24 @@ describe('a stream that fails', () => {
     await assert.rejects(run(home), knoxError('send-failed', /the other 2 datasets are on the box/))
   })
 
-  test('with nothing behind it ends the run at once', async (t) => {
+  test('with nothing behind it: what was sent before it is looked at all the same', async (t) => {
     const home = await homeWith(t, 'wd: a=1 b=2', 'wd/x: c=3')
     await home.box([
       ...[HELLO, ...UNLOCK, ...listed('bk: a=1'), ...taken('incremental', 'bk', 2)],
       ...broken('full', 'bk/x'),
     ])
-    await assert.rejects(run(home), knoxError('send-failed', /I\/O error/))
+    await home.boxAgain([HELLO, ...UNLOCK, ...listed('bk: a=1 b=2', 'bk/x:'), ...BYE])
+    await assert.rejects(
+      run(home),
+      knoxError('send-failed', /I\/O error[^]*the other dataset is on the box[^]*home\.exclude/),
+    )
+    assert.equal(await sessionsOf(home), 2)
+  })
+
+  test('of the only dataset ends the run at once', async (t) => {
+    const home = await homeWith(t, 'wd/x: c=3')
+    await home.box([HELLO, ...UNLOCK, ...listed('bk:'), ...broken('full', 'bk/x')])
+    await assert.rejects(run(home), knoxError('send-failed', /I\/O error[^]*home\.exclude/))
     assert.equal(await sessionsOf(home), 1)
   })
 
