@@ -115,4 +115,12 @@ esac`,
   const unruly = knox('prune')
   assert.equal(unruly.status, 3)
   assert.match(unruly.stderr, /home\.keep is missing/)
+  // nor where zfs does not let this user destroy; root may all
+  await writeProgram(dir, 'zfs', `[ "$*" = 'allow tank' ]`)
+  await writeFile(join(dir, 'knox.yaml'), 'box:\n  addresses: []\nhome:\n  pool: tank\n  keep: {daily: 7}\n')
+  const powerless = knox('prune')
+  if (process.getuid?.() === 0) assert.equal(powerless.status, 0, powerless.stderr)
+  else assert.match(`${powerless.status} ${powerless.stderr}`, /^15 .*zfs allow -u \S+ destroy,mount tank/s)
+  // what is there can be taken out all the same
+  assert.equal(knox('prune', '--remove').status, 0)
 })
