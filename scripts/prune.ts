@@ -1,4 +1,5 @@
 import { defineCommand } from '../provision/cli/command.ts'
+import { watchedAs } from '../provision/cli/watch.ts'
 import { planPrune, prune as runPrune } from '../provision/runtime/prune.ts'
 import type { Decision } from '../provision/runtime/retention.ts'
 
@@ -16,6 +17,7 @@ export const prune = defineCommand({
   summary: 'thin home’s snapshots by the policy in knox.yaml, without breaking the chain to the box',
   details:
     'Only snapshots that knox took, that the box has, and that nothing holds. --dry-run shows each with its reason.',
+  watch: watchedAs('prune', 'check'),
   run: async (knox) => {
     const config = await knox.config()
     const decisions = await planPrune(config, knox.emit)

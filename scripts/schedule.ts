@@ -1,8 +1,11 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineCommand } from '../provision/cli/command.ts'
+import type { Config } from '../provision/core/config.ts'
 import { KnoxError } from '../provision/core/errors.ts'
+import type { Emit } from '../provision/core/events.ts'
 import { LOG } from '../provision/runtime/log-file.ts'
+import { requireToPrune } from '../provision/runtime/prune.ts'
 import { cronLine, findLine, JOBS, parseTime, withLine, type JobName } from '../provision/runtime/schedule.ts'
 import { findConfig, homeFolder } from '../provision/system/config-file.ts'
 import { HERE, runnerAt } from '../provision/system/runner.ts'
@@ -15,7 +18,16 @@ const jobOf = ([word = 'snapback', ...more]: readonly string[]): JobName => {
   throw new KnoxError('usage', `knox schedule takes one of ${Object.keys(JOBS).join(', ')}`)
 }
 
-/** Exit: 0 done, 2 not a time or no such job, 3 no knox.yaml or no policy to prune by, 4 no crontab allowed, 15 no cron here. */
+/** Each Sunday it would fail otherwise. */
+const mayPrune = async (config: Config, emit: Emit): Promise<void> => {
+  if (config.home.keep === undefined)
+    throw new KnoxError('config', 'home.keep is missing: there is no policy to prune by', [
+      'knox.example.yaml shows one',
+    ])
+  await requireToPrune(config, emit)
+}
+
+/** Exit: 0 done, 2 not a time or no such job, 3 no knox.yaml or no policy to prune by, 4 no crontab allowed, 15 no cron here, or no right to prune. */
 export const schedule = defineCommand({
   name: 'schedule',
   summary: 'run knox snapback every day, by a line in your crontab; or verify, scrub or prune',
@@ -35,10 +47,8 @@ export const schedule = defineCommand({
     const settings = await knox.config()
     const config = await findConfig(knox.configPath)
     if (config === undefined) throw new KnoxError('config', 'knox.yaml is gone')
-    if (job === 'prune' && settings.home.keep === undefined)
-      throw new KnoxError('config', 'home.keep is missing: there is no policy to prune by', [
-        'knox.example.yaml shows one',
-      ])
+    const remove = knox.args.flag('remove')
+    if (job === 'prune' && !remove) await mayPrune(settings, knox.emit)
     const line = cronLine({
       ...parseTime(knox.args.text('time') ?? JOBS[job].time),
       job,
@@ -53,7 +63,7 @@ export const schedule = defineCommand({
     }
     const runner = runnerAt(HERE, knox.emit)
     const before = await runner.read(readCrontab)
-    const wanted = knox.args.flag('remove') ? undefined : line
+    const wanted = remove ? undefined : line
     const after = withLine(before, config, wanted, job)
     if (knox.dryRun) {
       const would =

@@ -12,12 +12,13 @@ import { recoverySheet } from './recovery-sheet.ts'
 import { openingCommands, seal, unseal } from './sealed-file.ts'
 import { isMemberName, packUstar, unpackUstar, type Member } from './ustar.ts'
 
-/** what knox makes anew by itself, or what is about this machine only */
+/** what knox makes anew by itself, what is about this machine only, or a memory that would be a wrong one later */
 const LEFT_OUT: readonly string[] = [
   KEY_FILES.sshConfig,
   KEY_FILES.knownHosts,
   KEY_FILES.card,
   'keys-backup.json',
+  'deletions.json',
   'lock',
   'knox.log',
   'knox.log.1',

@@ -1,14 +1,31 @@
+import { userInfo } from 'node:os'
 import type { Config } from '../core/config.ts'
 import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
+import { quoteAll } from '../core/quote.ts'
 import { homeFolder } from '../system/config-file.ts'
 import { withLock } from '../system/lock.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
+import { allowedUsers, allowUser, PRUNE_RIGHTS } from '../tools/zfs-allow.ts'
 import { destroySnapshots } from '../tools/zfs-hold.ts'
 import { listOrigins } from '../tools/zfs.ts'
 import { readHome } from './backup.ts'
 import { readReceipt } from './receipt.ts'
 import { decide, type Decision } from './retention.ts'
+
+/** Throws `platform`, with the line that helps, if zfs allow (zfs-allow(8)) does not give this user what pruning needs. */
+export const requireToPrune = async (
+  { home: { pool } }: Config,
+  emit: Emit,
+  { uid, username }: { readonly uid: number; readonly username: string } = userInfo(),
+): Promise<void> => {
+  if (uid === 0) return
+  const users = await runnerAt(HERE, emit).read(allowedUsers(pool, PRUNE_RIGHTS))
+  if (!users.includes(username))
+    throw new KnoxError('platform', `zfs allow does not let ${username} destroy snapshots of ${pool}`, [
+      `once, as root: ${quoteAll(allowUser(username, pool, PRUNE_RIGHTS).argv)}`,
+    ])
+}
 
 /** What would become of each of home's snapshots. Throws `config` if knox.yaml has no policy. */
 export const planPrune = async (config: Config, emit: Emit): Promise<readonly Decision[]> => {

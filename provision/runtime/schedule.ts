@@ -78,9 +78,12 @@ export const runsAt = (line: string, { hour, minute }: Schedule): boolean =>
 const isOurs = (line: string, config: string, job: JobName): boolean =>
   line.endsWith(` ${escaped(markOf(config, job))}`)
 
-/** The line of this knox.yaml and job in a crontab; undefined if there is none. */
+/** as crontab(5) has it: blanks may stand before the # */
+const isComment = (line: string): boolean => /^\s*#/.test(line)
+
+/** The line of this knox.yaml and job that runs in a crontab; undefined if there is none. */
 export const findLine = (crontab: string, config: string, job: JobName = 'snapback'): string | undefined =>
-  crontab.split('\n').find((line) => isOurs(line, config, job))
+  crontab.split('\n').find((line) => isOurs(line, config, job) && !isComment(line))
 
 /** The crontab with this line in place of the one that knox wrote for the job, or without it; all else as it was. */
 export const withLine = (

@@ -1,6 +1,8 @@
 import { KnoxError } from '../core/errors.ts'
 import type { Config } from '../core/config.ts'
 import type { Change, Runner } from '../core/command.ts'
+import { quoteAll } from '../core/quote.ts'
+import { LONGEST_COMMAND } from '../system/process.ts'
 import { listNames, snapshotRecursively, snapshotSome } from '../tools/zfs.ts'
 import { isBelow } from './plan-box.ts'
 
@@ -9,18 +11,31 @@ export const snapshotName = (now: Date): string => now.toISOString().replace(/\.
 
 const MOST_IN_A_SECOND = 100
 
+/** One command is one instant, so that it cannot be cut in two; and `-r`, which is short, knows no exceptions. */
+const refuseIfTooLong = (change: Change, datasets: number): Change => {
+  if (Buffer.byteLength(quoteAll(change.argv)) <= LONGEST_COMMAND) return change
+  throw new KnoxError(
+    'config',
+    `${datasets} datasets are too many for one zfs snapshot that names each of them`,
+    [
+      'without home.exclude one short command takes them all: exclude nothing, and move what is not to be sent to another pool',
+    ],
+  )
+}
+
 /** What is excluded gets none: nothing would ever thin them there. */
 const snapshotOf = async ({ home }: Config, runner: Runner): Promise<(name: string) => Change> => {
   const { pool, exclude } = home
   if (exclude.length === 0) return (name) => snapshotRecursively(pool, name)
   const names = await runner.read(listNames(pool))
   const datasets = names.filter((name) => !exclude.some((out) => isBelow(name, out)))
-  return (name) => snapshotSome(datasets, name)
+  return (name) => refuseIfTooLong(snapshotSome(datasets, name), datasets.length)
 }
 
 /**
  * Takes a snapshot of home's pool and all datasets below it that are not excluded, at one instant; returns its name.
  * A name that is taken already (two runs in a second, a clock set back) gets a suffix: ...Z-2.
+ * Throws `config` where home.exclude makes the command too long (execve(2)).
  */
 export const takeSnapshot = async (config: Config, runner: Runner, now: Date): Promise<string> => {
   const base = snapshotName(now)

@@ -99,10 +99,15 @@ export const stopProcesses = async (): Promise<void> => {
   )
 }
 
+const PREFIX = 'exec '
+
+/** bytes of a command as the shell reads it: Linux gives one word of execve(2) 128 KiB with its end, FreeBSD twice that to all */
+export const LONGEST_COMMAND = 128 * 1024 - 1 - PREFIX.length
+
 // every default of zx that the environment could change is set here (ZX_SHELL, ZX_PREFIX ... are then ignored)
 const shell = $({
   shell: '/bin/sh',
-  prefix: 'exec ',
+  prefix: PREFIX,
   postfix: '',
   cwd: '',
   preferLocal: false,

@@ -5,10 +5,13 @@ import type { Change, Read } from '../core/command.ts'
 /** what backups need of home's pool; `hold` also for the temporary holds of `zfs send` */
 export const RIGHTS = ['send', 'diff', 'snapshot', 'mount', 'hold', 'release'] as const
 
-/** Lets a user back up a pool without being root. */
-export const allowUser = (user: string, pool: string): Change => ({
+/** what `zfs destroy` needs of a snapshot */
+export const PRUNE_RIGHTS = ['destroy', 'mount'] as const
+
+/** Lets a user back up a pool without being root, or do with it what these rights are for. */
+export const allowUser = (user: string, pool: string, rights: readonly string[] = RIGHTS): Change => ({
   effect: 'change',
-  argv: ['zfs', 'allow', '-u', user, RIGHTS.join(','), pool],
+  argv: ['zfs', 'allow', '-u', user, rights.join(','), pool],
   failures: [
     {
       pattern: /invalid user|no such user|unable to get/i,
@@ -19,7 +22,7 @@ export const allowUser = (user: string, pool: string): Change => ({
 })
 
 /** The users who may do all of it on a pool and on all below. */
-export const allowedUsers = (pool: string): Read<readonly string[]> => ({
+export const allowedUsers = (pool: string, wanted: readonly string[] = RIGHTS): Read<readonly string[]> => ({
   effect: 'read',
   argv: ['zfs', 'allow', pool],
   parse: (stdout) => {
@@ -30,7 +33,7 @@ export const allowedUsers = (pool: string): Read<readonly string[]> => ({
     return lines.slice(0, end === -1 ? undefined : end).flatMap((line) => {
       const [, user, rights = ''] = /^\tuser (\S+) (.+)$/.exec(line) ?? []
       const has = new Set(rights.split(','))
-      return user !== undefined && RIGHTS.every((right) => has.has(right)) ? [user] : []
+      return user !== undefined && wanted.every((right) => has.has(right)) ? [user] : []
     })
   },
 })

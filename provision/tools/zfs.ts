@@ -146,7 +146,9 @@ const snapshotFailures = (snapshot: string): readonly StderrRule[] => [
     pattern: /out of space/,
     code: 'failed',
     message: 'the pool at home has no room for a snapshot',
-    hints: ['remove old snapshots or files at home'],
+    hints: [
+      'remove old snapshots or files at home, or leave out by home.exclude what has no room for one: a volume with refreservation needs its size once more',
+    ],
   },
   ...FAILURES,
 ]

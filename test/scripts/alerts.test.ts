@@ -92,6 +92,15 @@ describe('alarms of real runs', { concurrency: true }, () => {
     assert.deepEqual([kept, verb], [130, 'snapback'])
   })
 
+  test('a prune that fails each Sunday is told, and keeps how the last backup ended', async (t) => {
+    const { home, heard, text } = await watched(t)
+    const { code, stderr } = await ended(start(home, 'prune', '--yes'))
+    assert.equal(code, 3, stderr)
+    assert.deepEqual(heard, [])
+    assert.match(await text('mails'), /^Subject: knox on .*: prune with the box knox failed \(exit 3\)$/m)
+    await assert.rejects(lastRun(home), /ENOENT/)
+  })
+
   test('two at once: the second is busy, and says nothing for the first', async (t) => {
     const { home, heard, text } = await watched(t)
     await home.box([HELLO, 'silence'])

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { initKeys } from '../../provision/keys/key-folder.ts'
+import { initKeys, lastKeysBackup } from '../../provision/keys/key-folder.ts'
 import { Secret } from '../../provision/core/secret.ts'
 import { tempFolder, writeProgram } from '../support/expect.ts'
 
@@ -54,9 +54,11 @@ test('all keys come back from the file, with knox.yaml and the keys that were re
   // what grows, and what is about this machine only, stays out
   await writeFile(join(folder, 'knox.log'), Buffer.alloc(5 * 1024 * 1024))
   await writeFile(join(folder, 'ssh_config'), 'made anew by itself')
+  await writeFile(join(folder, 'deletions.json'), Buffer.alloc(5 * 1024 * 1024))
   const made = await knox(['backup', 'stick.tar'])
   assert.equal(made.code, 0, made.stderr)
   assert.match(made.stdout, /opened once with openssl and tar[^]*tar -xf \S*stick\.tar && openssl dgst/)
+  assert.equal((await lastKeysBackup(folder))?.file, join(dir, 'stick.tar'))
   assert.equal((await stat(join(dir, 'stick.tar'))).mode & 0o777, 0o600)
   const sheet = await readFile(join(dir, 'stick.tar.txt'), 'utf8')
   assert.match(sheet, /SHA256:[^]*SHA256:[^]*openssl enc -d/)

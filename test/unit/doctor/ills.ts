@@ -1,4 +1,4 @@
-import { chmod, rm, writeFile } from 'node:fs/promises'
+import { chmod, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { EXIT_CODES } from '../../../provision/core/errors.ts'
 import { signLogins, validFor } from '../../../provision/keys/key-folder.ts'
@@ -99,6 +99,14 @@ export const ILLS: readonly Ill[] = [
   {
     ...{ title: 'no schedule', link: 'schedule', state: 'attention', says: /knox schedule runs it/ },
     make: ({ dir }) => writeFile(join(dir, 'crontab'), '0 1 * * * other\n'),
+  },
+  {
+    ...{ title: 'a schedule that is commented out', link: 'schedule', state: 'attention' },
+    says: /no line for it.*knox schedule runs it/,
+    make: async ({ dir }) => {
+      const file = join(dir, 'crontab')
+      await writeFile(file, `#${await readFile(file, 'utf8')}`)
+    },
   },
   {
     ...{ title: 'a schedule of another node', link: 'schedule', state: 'attention', says: /another node/ },

@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { Reader } from '../../../provision/core/command.ts'
 import { KnoxError } from '../../../provision/core/errors.ts'
 import { describeChoice, listDisks } from '../../../provision/runtime/list-disks.ts'
-import { allowedUsers } from '../../../provision/tools/zfs-allow.ts'
+import { allowedUsers, PRUNE_RIGHTS } from '../../../provision/tools/zfs-allow.ts'
 
 const geom = (name: string, mode: string, more = '') =>
   `Geom name: ${name}\nProviders:\n1. Name: ${name}\n   Mediasize: 2000398934016 (1.8T)\n   Sectorsize: 512\n${more}   Mode: ${mode}\n   fwsectors: 63\n   fwheads: 255\n\n`
@@ -105,4 +105,6 @@ test('who may back up a pool: all rights, and on all below, in the words of zfs 
   ].join('\n')
   assert.deepEqual(allowedUsers('tank').parse(said), ['ann'])
   assert.deepEqual(allowedUsers('tank').parse(''), [])
+  assert.deepEqual(allowedUsers('tank', PRUNE_RIGHTS).parse(said), ['ann'])
+  assert.deepEqual(allowedUsers('tank', ['send']).parse(said), ['ann', 'joe'])
 })

@@ -6,7 +6,7 @@ import type { Config } from '../../../provision/core/config.ts'
 import type { Event } from '../../../provision/core/events.ts'
 import { holdAtHome, holdForSends } from '../../../provision/runtime/home-holds.ts'
 import { planBackup } from '../../../provision/runtime/plan.ts'
-import { planPrune, prune } from '../../../provision/runtime/prune.ts'
+import { planPrune, prune, requireToPrune } from '../../../provision/runtime/prune.ts'
 import { sendsOf } from '../../../provision/runtime/send-streams.ts'
 import { parseConfig } from '../../../provision/system/config-file.ts'
 import { knoxError, withEnv, writeProgram } from '../../support/expect.ts'
@@ -97,6 +97,35 @@ describe('prune', () => {
   test('without a policy says what to write', async (t) => {
     const { home } = await thinHome(t)
     await assert.rejects(planPrune(home.config, ignore), knoxError('config', /home\.keep: \{hourly: 24/))
+  })
+})
+
+describe('who may prune each week', () => {
+  const pool = '---- Permissions on wd ----'
+  const allowing = async (t: TestContext, rights: string) => {
+    const { home, config } = await thinHome(t)
+    const said = `${pool}\nLocal+Descendent permissions:\n\tuser ann ${rights}\n\tuser bob destroy,mount\n`
+    await writeProgram(join(home.dir, 'bin'), 'zfs', `[ "$*" = 'allow wd' ] && cat <<'END'\n${said}END`)
+    return config
+  }
+  const ann = { uid: 1001, username: 'ann' }
+
+  test('is root, and whom zfs lets destroy', async (t) => {
+    const given = await allowing(t, 'destroy,diff,hold,mount,release,send,snapshot')
+    await requireToPrune(given, ignore, ann)
+    const lacking = await allowing(t, 'diff,hold,mount,release,send,snapshot')
+    await requireToPrune(lacking, ignore, { uid: 0, username: 'root' })
+  })
+
+  test('is nobody else, who is told what root may type', async (t) => {
+    const config = await allowing(t, 'diff,hold,mount,release,send,snapshot')
+    await assert.rejects(
+      requireToPrune(config, ignore, ann),
+      knoxError(
+        'platform',
+        /let ann destroy snapshots of wd\nonce, as root: zfs allow -u ann destroy,mount wd$/,
+      ),
+    )
   })
 })
 

@@ -195,6 +195,18 @@ describe('a snapshot', () => {
     assert.deepEqual(done, [['zfs', 'snapshot', `wd@${at}`, `wd/a b@${at}`, `wd/tmpfiles@${at}`]])
   })
 
+  test('of more datasets than one command holds is refused before zfs is called, with what to do', async () => {
+    const names = Array.from({ length: 3000 }, (_, n) => `wd/${String(n).padStart(40, 'x')}`)
+    const runner: Runner = {
+      read: (command) => Promise.resolve(command.parse(['wd', ...names].join('\n'))),
+      act: () => Promise.reject(new Error('zfs was called')),
+    }
+    const take = (exclude: readonly string[]) =>
+      takeSnapshot({ ...config, home: { ...config.home, exclude: [...exclude] } }, runner, NOW)
+    await assert.rejects(take(['wd/tmp']), knoxError('config', /3001 datasets.*home\.exclude/s))
+    await assert.rejects(take([]), /zfs was called/)
+  })
+
   test('of a name that is taken gets a suffix: two runs in a second, a clock set back', async () => {
     const { tried, take } = run(['wd@2026-11-23T12:00:00Z', 'wd@2026-11-23T12:00:00Z-2'])
     assert.equal(await take(), '2026-11-23T12:00:00Z-3')

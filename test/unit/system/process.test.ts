@@ -4,12 +4,18 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { Secret } from '../../../provision/core/secret.ts'
-import { run } from '../../../provision/system/process.ts'
+import { LONGEST_COMMAND, run } from '../../../provision/system/process.ts'
 import { isAlive, tempFolder, withEnv, writeProgram } from '../../support/expect.ts'
 
 const which = async (name: string) => (await run(['sh', '-c', `command -v ${name}`])).stdout.trim()
 
 describe('a command that is run', () => {
+  test('may be as long as it is said', async () => {
+    const word = 'x'.repeat(LONGEST_COMMAND - 'true '.length)
+    assert.equal((await run(['true', word])).exitCode, 0)
+    if (process.platform === 'linux') assert.notEqual((await run(['true', `${word}x`])).exitCode, 0)
+  })
+
   test('exit code, signal, stdout and stderr come back as they were', async () => {
     const cases: readonly (readonly [string, number | null, NodeJS.Signals | null])[] = [
       ['exit 0', 0, null],
