@@ -7,7 +7,12 @@ const schema = z.strictObject({
   version: z.literal(1),
   missing: z.record(
     z.string(),
-    z.strictObject({ since: z.iso.datetime(), days: z.int().min(0), last: z.string() }),
+    z.strictObject({
+      since: z.iso.datetime(),
+      days: z.int().min(0),
+      last: z.string(),
+      agreed: z.literal(true).optional(),
+    }),
   ),
   datasets: z.record(z.string(), z.enum(['gone', 'kept'])),
 })

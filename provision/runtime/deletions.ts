@@ -15,6 +15,8 @@ export interface Missing {
   readonly since: string
   readonly days: number
   readonly last: string
+  /** the owner was told of it, and has said --accept-deletions */
+  readonly agreed?: true | undefined
 }
 
 /** What home remembers from run to run. If it is lost, all grace begins anew. */
@@ -104,8 +106,8 @@ const isDue = (missing: Missing, grace: number, now: Date): boolean =>
 
 /**
  * Plans what the box may forget. Never the newest snapshot of a dataset, never one that the box holds, nothing of a dataset that is
- * excluded, in trouble (`untouched`, home's names), vanished without consent, or kept. More than the policy's share is a problem,
- * unless `accepted`.
+ * excluded, in trouble (`untouched`, home's names), vanished without consent, or kept. More than the policy's share is a problem, but
+ * for what the owner has `accepted`, now or in an earlier run.
  */
 export const planDeletions = (
   world: World,
@@ -124,31 +126,36 @@ export const planDeletions = (
     const known = before.datasets[guid]
     if (known !== undefined) datasets[guid] = known
   }
-  if (accepted) for (const { guid } of vanished) datasets[guid] = 'gone'
+  const parted = new Set(accepted ? vanished.map(({ guid }) => guid) : [])
+  for (const guid of parted) datasets[guid] = 'gone'
   const left = new Set(accepted ? [] : vanished.map(({ name }) => name))
 
   const missing: Record<string, Missing> = {}
   const due: Doomed[] = []
+  const agreed: Doomed[] = []
   for (const { name, guid, snapshots } of box) {
     const here = homeName(name, pools)
     if (left.has(name) || untouched.has(here) || datasets[guid] === 'kept') continue
     if (exclude.some((out) => isBelow(here, out))) continue
-    const names: string[] = []
+    const names: Record<'due' | 'agreed', string[]> = { due: [], agreed: [] }
     for (const snapshot of snapshots.slice(0, -1)) {
       if (atHome.has(snapshot.guid) || snapshot.held) continue
       const anew = { since: now.toISOString(), days: 0, last: '' }
       const known = before.missing[snapshot.guid]
       const seen = known === undefined || hasJumped(known, now) ? anew : known
       const entry = seen.last === today ? seen : { ...seen, days: seen.days + 1, last: today }
-      missing[snapshot.guid] = entry
-      if (isDue(entry, policy.grace, now)) names.push(snapshot.name)
+      const isOver = isDue(entry, policy.grace, now)
+      const isAgreed = known?.agreed === true || parted.has(guid) || (accepted && isOver)
+      missing[snapshot.guid] = isAgreed ? { ...entry, agreed: true } : entry
+      if (isOver) names[isAgreed ? 'agreed' : 'due'].push(snapshot.name)
     }
-    if (names.length > 0) due.push({ dataset: name, snapshots: names })
+    if (names.due.length > 0) due.push({ dataset: name, snapshots: names.due })
+    if (names.agreed.length > 0) agreed.push({ dataset: name, snapshots: names.agreed })
   }
   const total = box.reduce((sum, { snapshots }) => sum + snapshots.length, 0)
   const cap = Math.max(LEAST_CAP, Math.floor((total * policy.most) / 100))
   const count = due.reduce((sum, { snapshots }) => sum + snapshots.length, 0)
-  const isMass = count > cap && !accepted
+  const isMass = count > cap
   const problems: Problem[] = [...(accepted ? [] : vanishedProblems(vanished, pools))]
   if (isMass)
     problems.push({
@@ -159,5 +166,6 @@ export const planDeletions = (
         some(due.map(({ dataset, snapshots }) => `${snapshots.length} of ${homeName(dataset, pools)}`)),
       hint: CONSENT,
     })
-  return { destroy: isMass ? [] : due, problems, state: { missing, datasets } }
+  // what was agreed to may take the box days: the others go first, lest they become many meanwhile
+  return { destroy: isMass ? agreed : [...due, ...agreed], problems, state: { missing, datasets } }
 }

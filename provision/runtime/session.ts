@@ -81,6 +81,8 @@ export const LIMITS = {
   /** and a second for each of so many bytes: what the slowest box reads */
   hash: 300,
   stalled: 900,
+  /** and so much more once all is sent for each snapshot of a stream: thousands of small ones fit into ssh's buffers */
+  snapshot: 10,
   /** the box's anchors take up to 300 s of it */
   locked: 420,
   /** between the box's last word and the end of the connection */
@@ -160,17 +162,19 @@ export const startSession = async (
     command('receive', kind, dataset)
     await expect(limits.waiting, `before it took ${dataset}`, /^ready$/)
     const progress = trackProgress(onProgress)
-    const stalled = new AbortController()
-    stalled.signal.addEventListener('abort', () => channel.kill())
+    let patience = limits.stalled
+    let stalled: KnoxError | undefined
     const look = () => {
-      if (progress.idleSeconds() > limits.stalled) stalled.abort()
+      if (stalled !== undefined || progress.idleSeconds() <= patience) return
+      stalled = silent(patience, what)
+      channel.kill()
     }
     const feed = channel.feed(send, progress.read)
     const watch = setInterval(look, Math.min(5000, limits.stalled * 250))
     /** the guid of the newest snapshot, or why there is none */
     const verdict: Promise<string | KnoxError> = next(what).then(
       (line) => guidIn(line) ?? failureOfLine(line) ?? unexpected(line, what),
-      () => (stalled.signal.aborted ? silent(limits.stalled, what) : lost(what)),
+      () => stalled ?? lost(what),
     )
     try {
       const early = await Promise.race([verdict, feed.ended])
@@ -178,6 +182,7 @@ export const startSession = async (
       if (early instanceof KnoxError) throw early
       const sent = await feed.ended
       progress.restart()
+      patience += limits.snapshot * progress.snapshots()
       // the box sees the end of what it got, and says what it makes of it
       if (sent.exitCode !== 0) channel.end()
       const end = await verdict

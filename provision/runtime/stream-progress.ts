@@ -1,4 +1,4 @@
-import { parseProgress } from '../tools/zfs-send.ts'
+import { announcesSnapshot, parseProgress } from '../tools/zfs-send.ts'
 
 export interface StreamProgress {
   readonly bytes: number
@@ -10,7 +10,9 @@ export const trackProgress = (onProgress: (progress: StreamProgress) => void) =>
   let current = { snapshot: '', bytes: 0 }
   let changed = performance.now()
   let rest = ''
+  let snapshots = 0
   const take = (line: string) => {
+    if (announcesSnapshot(line)) snapshots += 1
     const progress = parseProgress(line)
     if (progress === undefined) return
     if (progress.snapshot !== current.snapshot) done += current.bytes
@@ -28,6 +30,8 @@ export const trackProgress = (onProgress: (progress: StreamProgress) => void) =>
     restart: () => {
       changed = performance.now()
     },
+    /** how many snapshots the stream brings, as zfs send announces before its first byte */
+    snapshots: () => snapshots,
     idleSeconds: () => (performance.now() - changed) / 1000,
   }
 }

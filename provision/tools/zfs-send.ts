@@ -51,6 +51,9 @@ export const parseProgress = (
     : { bytes: Number(last[1]), snapshot: last[2] }
 }
 
+/** True for a line `full<TAB>...` or `incremental<TAB>...`, which -P -v prints for each snapshot before it sends. */
+export const announcesSnapshot = (line: string): boolean => /^(?:full|incremental)\t/.test(line)
+
 /** -t stands alone: the token says what the stream is, where it stopped, and with which options. */
 export const resumeArgv = (token: string): readonly string[] => ['zfs', 'send', '-P', '-v', '-t', token]
 

@@ -127,6 +127,62 @@ describe('a mass deletion', () => {
     assert.deepEqual([consent.destroy[0]?.snapshots.length, consent.problems], [60, []])
   })
 
+  test('that was agreed to once goes on for as many days as the box takes', () => {
+    const stopped = after(EACH_DAY, home, box)
+    let { destroy, state } = plan(home, box, 31, stopped.state, { accepted: true })
+    let left = box
+    for (const day of [32, 33]) {
+      const gone = new Set(destroy.flatMap(({ snapshots }) => snapshots).slice(0, 20))
+      left = left.map((one) => ({
+        ...one,
+        snapshots: one.snapshots.filter(({ name }) => !gone.has(name)),
+      }))
+      const next = plan(home, left, day, state)
+      ;({ destroy, state } = next)
+      assert.deepEqual(next.problems, [])
+      assert.equal(destroy.flatMap(({ snapshots }) => snapshots).length, 60 - 20 * (day - 31))
+    }
+  })
+
+  test('that was not told is not agreed to: neither later ones, nor what is not due yet, nor what came back', () => {
+    const { state } = after(EACH_DAY, home, box)
+    const others = Array.from({ length: 30 }, (_, n) => `t${n}`)
+    const more = [...box, ...inventory(`wd/b: ${others.join(' ')} last`)]
+    const thin = [...home, ...inventory('tank/b: last')]
+    // wd/b is seen for the first time
+    let last = plan(thin, more, 31, state, { accepted: true })
+    for (const day of EACH_DAY) last = plan(thin, more, 32 + day, last.state)
+    assert.deepEqual(
+      last.destroy.map(({ dataset, snapshots }) => [dataset, snapshots.length]),
+      [['wd', 60]],
+    )
+    assert.match(last.problems[0]?.message ?? '', /^30 snapshots .*: 30 of tank\/b$/)
+    const back = box.map((one) => ({ ...one, name: one.name.replace('wd', 'tank') }))
+    last = plan([...back, ...thin.slice(1)], more, 70, last.state)
+    for (const day of EACH_DAY) last = plan(thin, more, 71 + day, last.state)
+    assert.deepEqual(last.destroy, [])
+    assert.match(last.problems[0]?.message ?? '', /^90 snapshots /)
+  })
+
+  test('that is under way does not keep the others waiting until they are many themselves', () => {
+    const { state } = after(EACH_DAY, home, box)
+    const more = [...box, ...inventory('wd/b: b1 b2')]
+    const thin = [...home, ...inventory('tank/b: b2')]
+    let last = plan(thin, more, 31, state, { accepted: true })
+    for (const day of EACH_DAY) last = plan(thin, more, 32 + day, last.state)
+    assert.deepEqual(last.destroy[0], { dataset: 'wd/b', snapshots: ['b1'] })
+    assert.deepEqual([last.destroy[1]?.snapshots.length, last.problems], [60, []])
+  })
+
+  test('that was agreed to is so after a clock that jumped, too: only its grace begins anew', () => {
+    const { state } = after(EACH_DAY, home, box)
+    let last = plan(home, box, 31, state, { accepted: true })
+    last = plan(home, box, 400, last.state)
+    assert.deepEqual([last.destroy, last.problems], [[], []])
+    for (const day of EACH_DAY) last = plan(home, box, 401 + day, last.state)
+    assert.deepEqual([last.destroy[0]?.snapshots.length, last.problems], [60, []])
+  })
+
   test('is more than the owner’s share', () => {
     assert.equal(
       after(EACH_DAY, home, box, { policy: { grace: 30, most: 60 } }).destroy[0]?.snapshots.length,
@@ -155,6 +211,13 @@ describe('a dataset that has vanished at home', () => {
     let last = { state, destroy, problems }
     for (const day of EACH_DAY) last = plan(home, box, day, last.state)
     assert.deepEqual([last.destroy, last.problems], [[{ dataset: 'wd/a', snapshots: ['a1', 'a2'] }], []])
+  })
+
+  test('with consent is no mass deletion after its grace, however many snapshots it has', () => {
+    const large = inventory('wd: r1', `wd/a: ${Array.from({ length: 100 }, (_, n) => `s${n}`).join(' ')}`)
+    let last = plan(home, large, 0, NO_DELETIONS, { accepted: true })
+    for (const day of EACH_DAY) last = plan(home, large, day, last.state)
+    assert.deepEqual([last.destroy[0]?.snapshots.length, last.problems], [99, []])
   })
 
   test('that comes back and vanishes again is told again only if it is another one', () => {

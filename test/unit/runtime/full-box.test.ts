@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test, type TestContext } from 'node:test'
 import type { Event } from '../../../provision/core/events.ts'
-import { backup } from '../../../provision/runtime/backup.ts'
+import { backup, type BackupOptions } from '../../../provision/runtime/backup.ts'
 import { readDeletionState, writeDeletionState } from '../../../provision/runtime/deletion-state.ts'
 import { knoxError } from '../../support/expect.ts'
 import { HELLO } from '../../support/fake-box.ts'
@@ -26,9 +26,10 @@ const daysOf = async (home: StubHome) => {
   return Object.fromEntries(Object.entries(entries).map(([guid, { days }]) => [guid, days]))
 }
 
-const run = async (home: StubHome) => {
+const run = async (home: StubHome, options: Partial<BackupOptions> = {}) => {
   const events: Event[] = []
-  const report = await backup(home.config, { prove: false, accept: new Set() }, (event) => events.push(event))
+  const all = { prove: false, accept: new Set<never>(), ...options }
+  const report = await backup(home.config, all, (event) => events.push(event))
   return { report, text: JSON.stringify(events) }
 }
 
@@ -84,4 +85,43 @@ describe('a box that is nearly full', () => {
     )
     assert.match(JSON.stringify(events), /does not say how much 1 of 2 streams are/)
   })
+})
+
+test('a consent is said once: the box forgets as many as it lets go in a day, and the rest in a later run', async (t) => {
+  const home = await missing(t, 40)
+  const entry = (await readDeletionState(home.folder)).missing[7]
+  assert.ok(entry)
+  const guids = Array.from({ length: 41 }, (_, n) => n + 100)
+  await writeDeletionState(home.folder, {
+    missing: Object.fromEntries(guids.map((guid) => [guid, entry])),
+    datasets: {},
+  })
+  await home.zfs('wd: a=1')
+  const lists = (from: number) =>
+    listed(
+      `bk: ${guids
+        .map((guid) => `s${guid}=${guid} `)
+        .slice(from)
+        .join('')}a=1`,
+    )
+  const destroys = (from: number, count: number, answer = 'ok') => {
+    const names = guids.slice(from, from + count).map((guid) => `s${guid}`)
+    return [`hear destroy|bk|${names.join('|')}`, `say ${answer}`]
+  }
+  const LIMIT = 'failed limit no more than 20 snapshots can be destroyed in a day'
+
+  await home.box([
+    ...[HELLO, ...UNLOCK, ...lists(0), ...destroys(0, 16)],
+    ...[...destroys(16, 16, LIMIT), ...destroys(16, 8, LIMIT), ...destroys(16, 4)],
+    ...[...destroys(20, 4, LIMIT), ...destroys(20, 2, LIMIT), ...destroys(20, 1, LIMIT)],
+    ...[...lists(20), ...BYE],
+  ])
+  const agreed = await run(home, { accept: new Set(['deletions'] as const) })
+  assert.deepEqual([agreed.report.destroyed, agreed.report.problems], [20, []])
+  assert.match(agreed.text, /destroys no more today[^"]*; 21 are left to later runs/)
+
+  const rest = [...destroys(20, 16), ...destroys(36, 5), ...lists(41)]
+  await home.box([HELLO, ...UNLOCK, ...lists(20), ...rest, ...BYE])
+  const next = await run(home, { prove: true })
+  assert.deepEqual([next.report.destroyed, next.report.problems], [21, []])
 })

@@ -76,6 +76,35 @@ describe('destroying on the box', () => {
     for (const line of asked) assert.ok(line.join('\t').length < 3500 && line.length <= 40)
   })
 
+  test('fits the longest names that zfs knows into a line of the box', async () => {
+    for (const dataset of ['w', 'w'.repeat(127), 'w'.repeat(252)]) {
+      const { asked, session } = box(() => undefined)
+      const longest = Array.from({ length: 50 }, (_, n) => String(n).padStart(254 - dataset.length, 'x'))
+      await destroyOnBox(session, [{ dataset, snapshots: longest }], () => undefined)
+      for (const line of asked) assert.ok(['destroy', dataset, ...line].join('\t').length <= 4096)
+    }
+  })
+
+  test('uses up what the box allows in a day, however little of it is left', async () => {
+    for (const left of [0, 1, 7, 19, 20, 25, 99, 100, 500]) {
+      let spent = 0
+      // all names of a line or none, as the box does it
+      const { asked, session } = box((some) => {
+        if (spent + some.length > left) throw new KnoxError('refused', 'no more today')
+        spent += some.length
+      })
+      const doomed = [names.slice(0, 70), names.slice(70, 71), names.slice(71)].map((snapshots, n) => ({
+        dataset: `wd/${n}`,
+        snapshots,
+      }))
+      const events: Event[] = []
+      const went = await destroyOnBox(session, doomed, (event) => events.push(event))
+      assert.deepEqual([went, spent], [Math.min(left, 100), Math.min(left, 100)])
+      assert.equal(events.length, left < 100 ? 1 : 0)
+      assert.ok(asked.length < 20, `${asked.length} lines`)
+    }
+  })
+
   test('ends at the box’s limit; what it refuses otherwise is a warning; a broken connection is an error', async () => {
     const events: Event[] = []
     const limited = box((some) => {

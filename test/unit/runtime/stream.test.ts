@@ -1,23 +1,10 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { describe, test, type TestContext } from 'node:test'
-import { startSession, type Limits, type Session } from '../../../provision/runtime/session.ts'
+import { describe, test } from 'node:test'
+import { startSession, type Session } from '../../../provision/runtime/session.ts'
 import { trackProgress } from '../../../provision/runtime/stream-progress.ts'
-import { isAlive, knoxError, tempFolder, thrownBy } from '../../support/expect.ts'
+import { knoxError, thrownBy } from '../../support/expect.ts'
 import { codeOf, failureAt, fakeBox, HELLO, ignore, key, limitsOf } from '../../support/fake-box.ts'
-
-const READY = [HELLO, 'hear receive|full|wd', 'say ready']
-
-const receive = (send: readonly string[]) => (session: Session) => session.receive('full', 'wd', send, ignore)
-
-/** A program in place of `zfs send`; `gone` tells whether it has ended. */
-const sender = async (t: TestContext, script: string) => {
-  const file = join(await tempFolder(t), 'pid')
-  const argv = ['sh', '-c', `echo $$ > '${file}'; ${script}`]
-  const gone = async () => !isAlive(Number(await readFile(file, 'utf8')))
-  return { argv, gone }
-}
+import { READY, receive, sender } from '../../support/sender.ts'
 
 /** How a stream fails: script of the sender, of the box, and what the owner is told. */
 type Case = readonly [string, string, readonly string[], string, RegExp]
@@ -156,49 +143,6 @@ describe('a stream', { concurrency: 4 }, () => {
   })
 })
 
-describe('a stream that stalls', { concurrency: true }, () => {
-  const limits: Limits = { ...limitsOf(20), stalled: 0.6 }
-
-  test('because the sender gives nothing is given up, and the sender is stopped', async (t) => {
-    const { argv, gone } = await sender(t, "trap '' TERM; while :; do sleep 0.2; done")
-    const { error } = await failureAt([...READY, 'drain'], receive(argv), limits)
-    assert.ok(knoxError('connection-lost', /did not answer for 0\.6 s while it received wd/)(error))
-    assert.ok(await gone())
-  })
-
-  test('because the box does not read is given up', async (t) => {
-    const progress = "while :; do printf '12:00:00\\t1000\\twd@a\\n' >&2; sleep 0.1; done"
-    const { argv, gone } = await sender(t, `${progress} & exec yes`)
-    const { error } = await failureAt([...READY, 'silence'], receive(argv), limits)
-    assert.equal(codeOf(error), 'connection-lost')
-    assert.ok(await gone())
-  })
-
-  test('only in the eyes of the clock goes on: bytes move, if slowly', async (t) => {
-    const script =
-      "for n in 1 2 3 4 5 6 7 8; do sleep 0.25; printf '12:00:00\\t%s\\twd@a\\n' $n >&2; done; printf x"
-    const { argv } = await sender(t, script)
-    const session = await startSession(
-      fakeBox(...READY, 'take 1', 'say ok 5', 'hear bye', 'say locked'),
-      'knox',
-      limits,
-    )
-    assert.equal(await session.receive('full', 'wd', argv, ignore), '5')
-    await session.bye()
-  })
-
-  test('after its last byte has the whole limit once more', async (t) => {
-    const { argv } = await sender(t, 'sleep 0.4; printf x')
-    const session = await startSession(
-      fakeBox(...READY, 'take 1', 'sleep 0.4', 'say ok 5', 'hear bye', 'say locked'),
-      'knox',
-      limits,
-    )
-    assert.equal(await session.receive('full', 'wd', argv, ignore), '5')
-    await session.bye()
-  })
-})
-
 describe('the key', () => {
   const waits = [HELLO, 'hear unlock', 'say waiting']
 
@@ -314,12 +258,13 @@ describe('the list of the box', { concurrency: 4 }, () => {
 describe('the progress of a stream', () => {
   test('is the sum over its snapshots, however its lines are cut', () => {
     const text =
-      'full\twd@a\t9\n12:00:01\t400\twd@a\n12:00:02\t900\twd@a\n12:00:03\t50\twd@b c\n12:00:04\t70\twd@b c\n'
+      'full\twd@a\t9\nincremental\ta\twd@b c\n12:00:01\t400\twd@a\n12:00:02\t900\twd@a\n12:00:03\t50\twd@b c\n12:00:04\t70\twd@b c\n'
     for (let size = 1; size <= text.length; size += 1) {
       const seen: number[] = []
-      const { read } = trackProgress(({ bytes }) => seen.push(bytes))
+      const { read, snapshots } = trackProgress(({ bytes }) => seen.push(bytes))
       for (let at = 0; at < text.length; at += size) read(text.slice(at, at + size))
       assert.deepEqual(seen, [400, 900, 950, 970], String(size))
+      assert.equal(snapshots(), 2)
     }
   })
 })
