@@ -10,21 +10,33 @@ export const snapshotName = (now: Date): string => now.toISOString().replace(/\.
 const MOST_IN_A_SECOND = 100
 
 /** What is excluded gets none: nothing would ever thin them there. */
-const snapshotOf = async ({ home }: Config, runner: Runner): Promise<(name: string) => Change> => {
-  const { pool, exclude } = home
+const snapshotOf = async (
+  { home }: Config,
+  runner: Runner,
+  restoring: readonly string[],
+): Promise<((name: string) => Change) | undefined> => {
+  const { pool } = home
+  const exclude = [...home.exclude, ...restoring]
   if (exclude.length === 0) return (name) => snapshotRecursively(pool, name)
   const names = await runner.read(listNames(pool))
   const datasets = names.filter((name) => !exclude.some((out) => isBelow(name, out)))
-  return (name) => snapshotSome(datasets, name)
+  return datasets.length === 0 ? undefined : (name) => snapshotSome(datasets, name)
 }
 
 /**
- * Takes a snapshot of home's pool and all datasets below it that are not excluded, at one instant; returns its name.
+ * Takes a snapshot of home's pool and all datasets below it that are not excluded nor below one of `restoring`, at one
+ * instant; returns its name, or undefined if none is left to take one of.
  * A name that is taken already (two runs in a second, a clock set back) gets a suffix: ...Z-2.
  */
-export const takeSnapshot = async (config: Config, runner: Runner, now: Date): Promise<string> => {
+export const takeSnapshot = async (
+  config: Config,
+  runner: Runner,
+  now: Date,
+  restoring: readonly string[] = [],
+): Promise<string | undefined> => {
   const base = snapshotName(now)
-  const snapshot = await snapshotOf(config, runner)
+  const snapshot = await snapshotOf(config, runner, restoring)
+  if (snapshot === undefined) return undefined
   for (let n = 1; n <= MOST_IN_A_SECOND; n += 1) {
     const name = n === 1 ? base : `${base}-${n}`
     try {
