@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, truncate, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
@@ -167,5 +167,26 @@ describe('verify', { skip }, () => {
       warnings.join('\n'),
       new RegExp(`still be mounted at .*/${left}: [^]*umount .*/${left}; rmdir`),
     )
+  })
+
+  test('looks below the mounted file system at what is mounted already, and goes on where that is not mounted', async (t) => {
+    const home = await homeWithFiles(t)
+    const bin = join(home.dir, 'bin')
+    await home.zfs('wd: b=2', 'wd/x: c=3')
+    // FreeBSD's words for a snapshot that somebody has looked into
+    await writeProgram(bin, 'mount', 'echo "mount: $5: Device busy" >&2; exit 1')
+    const zfs = await readFile(join(bin, 'zfs'), 'utf8')
+    const mounted = `
+  'list -H -o mounted,mountpoint wd') printf 'yes\\t${home.dir}/wd\\n' ;;
+  'list -H -o mounted,mountpoint wd/x') printf 'no\\t${home.dir}/wd/x\\n' ;;`
+    await writeFile(join(bin, 'zfs'), zfs.replace('case "$*" in', `case "$*" in${mounted}`))
+    await cp(join(home.dir, 'files'), join(home.dir, 'wd', '.zfs', 'snapshot', 'b'), { recursive: true })
+    withEnv(t, { TMPDIR: await tempFolder(t) })
+    const begin = [HELLO, 'hear unlock', 'say waiting', 'sleep 0.2', 'say unlocked']
+    const looks = ['hear look|bk|b', 'say ok']
+    const sums = [FIRST, SECOND].flatMap((name) => [`hear hash|${name}`, `say ok ${sumOf(name)}`])
+    await home.box([...begin, ...listed('bk: b=2', 'bk/x: c=3'), ...looks, ...sums, 'hear bye', 'say locked'])
+    const { files, unread } = await verify(home.config, 100, ignore)
+    assert.deepEqual([files, unread, await readdir(tmpdir())], [2, ['wd/x'], []])
   })
 })
