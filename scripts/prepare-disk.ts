@@ -108,12 +108,13 @@ export const prepareDisk = defineCommand({
         const asksToErase =
           !mayErase && disk.contents !== 'blank' && knox.interactive && !knox.args.flag('yes') && !knox.dryRun
         checkDisk(disk, mayErase || asksToErase)
+        const erased = disk.contents === 'blank' ? undefined : disk
         const speed = knox.args.flag('speed') && (disk.contents === 'blank' || isOurs)
         if (knox.args.flag('speed') && !speed)
           knox.emit({ type: 'note', text: 'its speed is not measured, since it is not blank' })
         if (knox.dryRun) {
           const commands = [
-            ...changesOf(preparations(config, new Secret('disk key', ''), speed)),
+            ...changesOf(preparations(config, new Secret('disk key', ''), speed, erased)),
             ...(old === undefined ? [] : replaceBoxScript(await boxScriptOf(config.box))),
           ].map(({ argv }) => quoteAll(argv))
           knox.result(commands.join('\n'), { disk, commands })
@@ -133,7 +134,7 @@ export const prepareDisk = defineCommand({
         checkSame(disk, await runner.read(readDisk(disk.name)))
         await forgetReceipt(box.folder)
         await beginDisk(box.folder, disk)
-        const diskRate = await prepare(config, box.folder, runner, knox.emit, speed)
+        const diskRate = await prepare(config, box.folder, runner, knox.emit, speed, erased)
         const rate = await measureLink(place)
         if (rate !== undefined) {
           await rememberLink(box.folder, Math.min(rate, diskRate ?? rate))

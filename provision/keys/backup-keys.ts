@@ -19,6 +19,7 @@ const LEFT_OUT: readonly string[] = [
   KEY_FILES.card,
   'keys-backup.json',
   'deletions.json',
+  'restoring.json',
   'lock',
   'knox.log',
   'knox.log.1',

@@ -8,7 +8,7 @@ import type { Secret } from '../core/secret.ts'
 import { formatBytes } from '../core/sizes.ts'
 import { readSecretFile, writeFileAtomic } from '../system/files.ts'
 import type { Disk } from '../tools/disk.ts'
-import { writeZeros, writtenRate } from '../tools/dd.ts'
+import { writeZeros, writtenRate, zeroEnds } from '../tools/dd.ts'
 import { geliAttach, geliDetach, geliInit, geliProviders, readMetadata } from '../tools/geli.ts'
 import { finishDisk, markEncrypted } from './unfinished-disk.ts'
 import { poolNames, zpoolCreate, zpoolExport, zpoolImport } from '../tools/zpool.ts'
@@ -67,11 +67,21 @@ export interface Preparation {
 
 const MEASURED_MIB = 64
 
-/** What is done to the disk, in this order: the attach right after init proves the key before anything is written. */
-export const preparations = (config: Config, key: Secret, speed = false): readonly Preparation[] => {
+/**
+ * What is done to the disk, in this order: the attach right after init proves the key before anything is written. `erased` is a disk
+ * that holds something which may be lost: a pool on all of it would be found again beside the new one, whose device is a sector shorter.
+ */
+export const preparations = (
+  config: Config,
+  key: Secret,
+  speed = false,
+  erased?: Disk,
+): readonly Preparation[] => {
   const { disk, pool } = config.box
   const measure = (device: string) => (speed ? { measure: device } : {})
+  const wipes = erased === undefined ? [] : zeroEnds(erased)
   return [
+    ...wipes.map((change) => ({ title: 'wiping an end of the disk', change })),
     { title: 'encrypting', change: geliInit(disk, key), ...measure(`/dev/${disk}`) },
     { title: 'attaching, to prove that the key opens it', change: geliAttach(disk, key) },
     {
@@ -119,7 +129,7 @@ const rememberEncrypted = async (folder: string, runner: Runner, disk: string): 
 
 /**
  * Encrypts the box's disk and makes its pool, measuring raw and encrypted disk on the way if `speed` is said; brings the GELI metadata home as geli-metadata-DISK.bin.
- * `runner` is a root shell on the box. The disk must have passed `checkDisk`. Resolves with the rate of the encrypted disk, in
+ * `runner` is a root shell on the box. The disk must have passed `checkDisk`; `erased` is it, if it is not blank. Resolves with the rate of the encrypted disk, in
  * bytes a second, if it was measured. Throws what failed, with the disk locked if possible.
  */
 export const prepareDisk = async (
@@ -128,6 +138,7 @@ export const prepareDisk = async (
   runner: Runner,
   emit: Emit,
   speed = false,
+  erased?: Disk,
 ): Promise<number | undefined> => {
   const { disk, pool } = config.box
   // from here on a pool of that name is this run's own, and may be exported
@@ -139,7 +150,7 @@ export const prepareDisk = async (
   let mayBeAttached = false
   let rate: number | undefined
   try {
-    for (const { title, change, measure } of preparations(config, key, speed)) {
+    for (const { title, change, measure } of preparations(config, key, speed, erased)) {
       if (measure !== undefined) {
         emit({ type: 'step', title: `measuring ${measure}` })
         await runner.act(writeZeros(measure, MEASURED_MIB))

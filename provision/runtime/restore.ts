@@ -7,7 +7,9 @@ import { HERE, runnerAt } from '../system/runner.ts'
 import { createDataset, discardPartial, listTokens } from '../tools/zfs-receive.ts'
 import { listInventory, type Dataset } from '../tools/zfs.ts'
 import { bringSettings } from './own-settings.ts'
+import { inTheWay, ownSnapshots } from './own-snapshots.ts'
 import { planBackup, unmetGoals, type PartialReceive, type Plan, type Send } from './plan.ts'
+import { beginRestoring, endRestoring } from './restoring.ts'
 import { pointOf } from './resume.ts'
 import { withRetries } from './retry.ts'
 import { takeStream } from './take-stream.ts'
@@ -85,12 +87,11 @@ const findPartials = async (
 }
 
 const checkPlan = (plan: Plan, there: readonly Dataset[], options: RestoreOptions): void => {
-  const [problem] = plan.problems.filter(({ kind }) => kind === 'diverged')
-  if (problem !== undefined || plan.steps.some(({ step }) => step === 'rename'))
+  if (plan.steps.some(({ step }) => step === 'rename'))
     throw new KnoxError(
       'refused',
       `${options.target} holds something else than the box’s ${options.source}`,
-      [...(problem === undefined ? [] : [problem.message]), 'nothing was changed; choose another --to'],
+      ['nothing was changed; choose another --to'],
     )
   const existing = plan.steps.find(
     (step): step is Send =>
@@ -105,9 +106,10 @@ const checkPlan = (plan: Plan, there: readonly Dataset[], options: RestoreOption
 const lookAtHome = async (target: string, emit: Emit): Promise<readonly Dataset[]> =>
   targetSide(await runnerAt(HERE, emit).read(listInventory(poolOf(target))), target)
 
-/** Does what `restoreDatasets` does with a box that is open. Throws what it throws, and what `takeStream` throws. */
+/** Does what `restoreDatasets` does with a box that is open; `folder` is the key folder. Throws what it throws, and what `takeStream` throws. */
 export const bringDatasets = async (
   open: OpenBox,
+  folder: string,
   options: RestoreOptions,
   emit: Emit,
 ): Promise<RestoreReport> => {
@@ -119,7 +121,10 @@ export const bringDatasets = async (
       'knox restore --list shows what it has',
     ])
   const { resumable, partials, stale } = await findPartials(open, options, emit)
+  const nameAtHome = (name: string) => target + name.slice(source.length)
   const planFor = (found: readonly Dataset[]) => {
+    const own = ownSnapshots(wanted, found, nameAtHome)
+    if (own.length > 0) throw inTheWay(own, source, target)
     const made = planBackup(wanted, found, { home: source, box: target }, partials)
     checkPlan(made, found, options)
     return made
@@ -135,6 +140,7 @@ export const bringDatasets = async (
     await home.act(discardPartial(name))
   }
   const plan = planFor(await lookAtHome(target, emit))
+  if (plan.steps.length > 0) await beginRestoring(folder, options)
   let bytes = 0
   for (const step of plan.steps) {
     if (step.step === 'place') await home.act(createDataset(step.dataset))
@@ -153,6 +159,7 @@ export const bringDatasets = async (
       `what was restored is not all at home: ${unmet.map(({ dataset }) => dataset).join(', ')}`,
       ['run it again'],
     )
+  await endRestoring(folder, target)
   await bringSettings(open.runner, home, options, new Set(plan.goals.map(({ dataset }) => dataset)))
   const snapshots = plan.goals.reduce((sum, { guids }) => sum + guids.length, 0)
   return { target, datasets: plan.goals.length, snapshots, bytes }
@@ -174,7 +181,7 @@ export const restoreDatasets = async (
   await lookAtHome(options.target, emit)
   return withLock(box.folder, () =>
     withRetries(config.home.retries, emit, () =>
-      withOpenBox(box, passphrase, emit, (open) => bringDatasets(open, options, emit)),
+      withOpenBox(box, passphrase, emit, (open) => bringDatasets(open, box.folder, options, emit)),
     ),
   )
 }

@@ -1,7 +1,5 @@
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { lstat, opendir } from 'node:fs/promises'
-import { pipeline } from 'node:stream/promises'
+import { lstat, open, opendir } from 'node:fs/promises'
 
 /** Which files of a snapshot are compared next. Names are bytes: they need not be text. */
 
@@ -110,11 +108,26 @@ export const findFiles = async (folder: string, paths: readonly Buffer[]): Promi
   return found
 }
 
-/** SHA-256 of a file below a folder, in hex. Throws what the file system says if it cannot be read. */
-export const sha256Of = async (folder: string, path: Buffer): Promise<string> => {
+const CHUNK = 1024 * 1024
+
+/**
+ * SHA-256 of a file below a folder, in hex. Throws what the file system says if it cannot be read, and when `signal` aborts; then
+ * too the file is closed.
+ */
+export const sha256Of = async (folder: string, path: Buffer, signal?: AbortSignal): Promise<string> => {
   const hash = createHash('sha256')
-  await pipeline(createReadStream(join(Buffer.from(folder), path)), hash)
-  return hash.digest('hex')
+  const chunk = Buffer.allocUnsafe(CHUNK)
+  const file = await open(join(Buffer.from(folder), path))
+  try {
+    for (;;) {
+      signal?.throwIfAborted()
+      const { bytesRead } = await file.read(chunk)
+      if (bytesRead === 0) return hash.digest('hex')
+      hash.update(chunk.subarray(0, bytesRead))
+    }
+  } finally {
+    await file.close()
+  }
 }
 
 /** A path as the verb `hash` of docs/session.md takes it: every unusual byte as \0ooo. */

@@ -24,22 +24,35 @@ const refuseIfTooLong = (change: Change, datasets: number): Change => {
 }
 
 /** What is excluded gets none: nothing would ever thin them there. */
-const snapshotOf = async ({ home }: Config, runner: Runner): Promise<(name: string) => Change> => {
-  const { pool, exclude } = home
+const snapshotOf = async (
+  { home }: Config,
+  runner: Runner,
+  restoring: readonly string[],
+): Promise<((name: string) => Change) | undefined> => {
+  const { pool } = home
+  const exclude = [...home.exclude, ...restoring]
   if (exclude.length === 0) return (name) => snapshotRecursively(pool, name)
   const names = await runner.read(listNames(pool))
   const datasets = names.filter((name) => !exclude.some((out) => isBelow(name, out)))
+  if (datasets.length === 0) return undefined
   return (name) => refuseIfTooLong(snapshotSome(datasets, name), datasets.length)
 }
 
 /**
- * Takes a snapshot of home's pool and all datasets below it that are not excluded, at one instant; returns its name.
+ * Takes a snapshot of home's pool and all datasets below it that are not excluded nor below one of `restoring`, at one
+ * instant; returns its name, or undefined if none is left to take one of.
  * A name that is taken already (two runs in a second, a clock set back) gets a suffix: ...Z-2.
  * Throws `config` where home.exclude makes the command too long (execve(2)).
  */
-export const takeSnapshot = async (config: Config, runner: Runner, now: Date): Promise<string> => {
+export const takeSnapshot = async (
+  config: Config,
+  runner: Runner,
+  now: Date,
+  restoring: readonly string[] = [],
+): Promise<string | undefined> => {
   const base = snapshotName(now)
-  const snapshot = await snapshotOf(config, runner)
+  const snapshot = await snapshotOf(config, runner, restoring)
+  if (snapshot === undefined) return undefined
   for (let n = 1; n <= MOST_IN_A_SECOND; n += 1) {
     const name = n === 1 ? base : `${base}-${n}`
     try {

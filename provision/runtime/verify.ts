@@ -72,10 +72,15 @@ const compare = async (session: Session, folder: string, files: readonly SampleF
       skipped.push(file)
       continue
     }
-    const [ours, theirs] = await Promise.all([
-      sha256Of(folder, path).catch(() => undefined),
-      session.hash(wire, bytes),
-    ])
+    const stop = new AbortController()
+    const reading = sha256Of(folder, path, stop.signal).catch(() => undefined)
+    const theirs = await session.hash(wire, bytes).catch(async (error: unknown) => {
+      // a snapshot with an open file cannot be unmounted
+      stop.abort()
+      await reading
+      throw error
+    })
+    const ours = await reading
     if (ours === undefined) {
       skipped.push(file)
       continue

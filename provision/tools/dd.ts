@@ -1,7 +1,8 @@
 import type { Change, Read } from '../core/command.ts'
 import { KnoxError } from '../core/errors.ts'
+import type { Disk } from './disk.ts'
 
-/** dd(1) as a measure of how fast something is written. */
+/** dd(1): zeros onto a device, also as a measure of how fast it is written. */
 
 const MIB = 1024 * 1024
 /** what dd said last; /var/run is root's */
@@ -34,4 +35,20 @@ export const writtenRate: Read<number> = {
       throw new KnoxError('disk', 'dd did not say how fast it was', [stdout.trim().slice(0, 200)])
     return Number(bytes) / Number(seconds)
   },
+}
+
+/**
+ * Zeros over the first and the last MiB of a disk, and over nothing between: what is known of a disk from outside stands there, ZFS's
+ * four labels among it. In its own sectors, since a disk takes no half of one and need not end at a whole MiB; dd(1) of FreeBSD and
+ * of Linux know all these words.
+ */
+export const zeroEnds = ({ name, bytes, sectorBytes }: Disk): readonly Change[] => {
+  const count = Math.ceil(MIB / sectorBytes)
+  return [0, bytes / sectorBytes - count].map((seek) => ({
+    effect: 'change',
+    argv: [
+      ...['dd', 'if=/dev/zero', `of=/dev/${name}`, `bs=${sectorBytes}`],
+      ...[`count=${count}`, `seek=${seek}`, 'conv=notrunc'],
+    ],
+  }))
 }

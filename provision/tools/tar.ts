@@ -20,8 +20,15 @@ export const lookAway = (folder = LOOK): Change => ({
 /** a path can begin with a dash */
 const below = (path: string): string => `./${path}`
 
-/** The argv that writes a file or folder of the mounted snapshot to stdout. */
-export const packArgv = (path: string): readonly string[] => ['tar', '-cf', '-', '-C', LOOK, below(path)]
+/**
+ * The argv that writes a file or folder of the mounted snapshot to stdout. In a UTF-8 locale, root's since FreeBSD 13, bsdtar
+ * would write names as UTF-8, and home's bsdtar in the C locale ends with 1 for each one that is not ASCII; in the C locale it
+ * marks them as bytes (hdrcharset=BINARY).
+ */
+export const packArgv = (path: string): readonly string[] => [
+  ...['env', 'LC_ALL=C', 'tar', '-cf', '-', '-C', LOOK],
+  below(path),
+]
 
 /** The argv that unpacks it from stdin, with modes and times. */
 export const unpackArgv = (folder: string): readonly string[] => ['tar', '-xpf', '-', '-C', folder]

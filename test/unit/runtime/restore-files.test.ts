@@ -59,6 +59,24 @@ describe('files of a snapshot', () => {
     assert.deepEqual([uid, gid], wanted)
   })
 
+  test('come with names that are not ASCII from a box whose root has a UTF-8 locale', async (t) => {
+    const { open, dir, program, files, folder } = await boxWithFiles(t)
+    await writeFile(join(files, '2015', 'Kätzchen'), 'miau')
+    const wrap = (argv: readonly string[]) => ['env', 'LC_ALL=C.UTF-8', ...open.place.wrap(argv)]
+    // bsdtar: in the C locale it marks names as bytes, and takes no others there than such
+    await program(
+      'tar',
+      `case $1 in
+  -cf)
+    [ "$LC_ALL" = C ] || exec /usr/bin/tar --format=pax "$@"
+    exec /usr/bin/tar --format=pax --pax-option=hdrcharset:=BINARY "$@" ;;
+esac
+tee ${dir}/stream | /usr/bin/tar "$@" && grep -q hdrcharset=BINARY ${dir}/stream`,
+    )
+    await copyFromBox({ ...open, place: { ...open.place, wrap } }, '2015', folder, ignore)
+    assert.equal(await readFile(join(folder, '2015', 'Kätzchen'), 'utf8'), 'miau')
+  })
+
   test('for which there is no room at home are no-space, and no broken connection', async (t) => {
     const { bring, program } = await boxWithFiles(t)
     const full =

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
+import type { KnoxError } from '../../../provision/core/errors.ts'
+import { inTheWay, ownSnapshots } from '../../../provision/runtime/own-snapshots.ts'
+import { beginRestoring, readRestoring } from '../../../provision/runtime/restoring.ts'
 import { bringDatasets } from '../../../provision/runtime/restore.ts'
-import { knoxError } from '../../support/expect.ts'
+import { knoxError, thrownBy } from '../../support/expect.ts'
 import { ignore } from '../../support/fake-box.ts'
 import { openFolder } from '../../support/open-box.ts'
 import { inventory } from '../../support/simulated-box.ts'
@@ -21,7 +24,7 @@ case "$*" in
   'send -n -P -v -t '*) cat token 2>/dev/null || { cat why >&2; exit 1; } ;;
   'send -P -v '*) head -c 1000 /dev/zero ;;
   'receive -A '*) ;;
-  receive*) cat >/dev/null; cat arrives >here ;;
+  receive*) cat restoring.json >remembered; cat >/dev/null; cat arrives >here ;;
   create*) ;;
   'set '* | 'inherit '*) if [ "$*" = "$(cat fails 2>/dev/null)" ]; then echo 'out of space' >&2; exit 1; fi ;;
   *) echo "unexpected: $*" >&2; exit 64 ;;
@@ -47,8 +50,13 @@ const world = async (t: TestContext) => {
   const calls = async (pattern: RegExp) =>
     (await readFile(join(box.dir, 'calls'), 'utf8')).split('\n').filter((line) => pattern.test(line))
   const bring = (options: { source?: string; target?: string; overwrite?: boolean } = {}) =>
-    bringDatasets(box.open, { source: 'bk/photos', target: 'wd/again', overwrite: false, ...options }, ignore)
-  return { file, calls, bring }
+    bringDatasets(
+      box.open,
+      box.dir,
+      { source: 'bk/photos', target: 'wd/again', overwrite: false, ...options },
+      ignore,
+    )
+  return { file, calls, bring, dir: box.dir }
 }
 
 describe('a dataset from the box', () => {
@@ -111,6 +119,92 @@ describe('a dataset from the box', () => {
     assert.deepEqual(await calls(/^(receive|send -P|set|inherit|create)/), [])
     await bring({ overwrite: true })
     assert.equal((await calls(/^receive/))[0], 'receive -u -F wd/again')
+  })
+})
+
+describe('a restore under way', () => {
+  const restoring = { version: 1, restores: [{ source: 'bk/photos', target: 'wd/again' }] }
+
+  test('is remembered before the first stream comes, and until all is there', async (t) => {
+    const { bring, file, dir } = await world(t)
+    const text = (name: string) => readFile(join(dir, name), 'utf8')
+    await file('arrives', linesOf('wd: x=77', 'wd/again: a=2'))
+    await assert.rejects(bring(), knoxError('verification'))
+    assert.deepEqual(JSON.parse(await text('remembered')), restoring)
+    assert.equal((await stat(join(dir, 'restoring.json'))).mode & 0o777, 0o600)
+    assert.deepEqual(await readRestoring(dir), restoring.restores)
+    await file('arrives', linesOf('wd: x=77', 'wd/again: a=2', 'wd/again/old: a=3'))
+    await bring()
+    assert.deepEqual(await readRestoring(dir), [])
+  })
+
+  test('is over when all snapshots are there, whatever became of a setting', async (t) => {
+    const { bring, file, dir } = await world(t)
+    await file('own', 'bk/photos\treservation\t5000\n')
+    await file('fails', 'set reservation=5000 wd/again')
+    await assert.rejects(bring(), knoxError('partial'))
+    assert.deepEqual(await readRestoring(dir), [])
+  })
+
+  test('leaves another one remembered, and one that is refused is not', async (t) => {
+    const { bring, file, dir } = await world(t)
+    const other = { source: 'bk/docs', target: 'wd/docs-again' }
+    await beginRestoring(dir, other)
+    await file('here', linesOf('wd: x=77', 'wd/again:'))
+    await assert.rejects(bring(), knoxError('refused'))
+    assert.deepEqual(await readRestoring(dir), [other])
+    await bring({ overwrite: true })
+    assert.deepEqual(await readRestoring(dir), [other])
+  })
+
+  test('is not guessed from a file that is damaged', async (t) => {
+    const { dir, file, bring, calls } = await world(t)
+    await file('restoring.json', '{"version":1,"restores":[{"source":"bk","target":"-r"}]}')
+    await assert.rejects(readRestoring(dir), knoxError('config', /restoring\.json is not understood/))
+    await assert.rejects(bring(), knoxError('config'))
+    assert.deepEqual(await calls(/^receive/), [])
+  })
+})
+
+describe('snapshots that only home has', () => {
+  const refusal = async (t: TestContext, ...here: readonly string[]) => {
+    const { bring, file, calls } = await world(t)
+    await file('here', linesOf('wd: x=77', ...here))
+    const error = await thrownBy(bring)
+    assert.ok(knoxError('refused', /holds something else/)(error))
+    assert.deepEqual(await calls(/^(receive|send -P|destroy|create)/), [])
+    return (error as KnoxError).hints
+  }
+
+  test('are named by the commands that let the restore go on, also with --overwrite', async (t) => {
+    const hints = await refusal(t, 'wd/again: a=2 hourly=8', 'wd/again/old: m=9 n=10')
+    assert.deepEqual(
+      hints.filter((hint) => hint.startsWith('zfs')),
+      ['zfs destroy wd/again@hourly', 'zfs destroy wd/again/old@m', 'zfs destroy wd/again/old@n'],
+    )
+    const { bring, file } = await world(t)
+    await file('here', linesOf('wd: x=77', 'wd/again: m=9'))
+    await assert.rejects(bring({ overwrite: true }), knoxError('refused', /^zfs destroy wd\/again@m$/m))
+  })
+
+  test('are in the way with a name that is still to come, and not if older ones are theirs alone', () => {
+    const box = inventory('bk: a=1 b=2 c=3')
+    const own = (line: string) => ownSnapshots(box, inventory(line), (name) => name.replace('bk', 'wd'))
+    assert.deepEqual(own('wd: a=1 b=2'), [])
+    assert.deepEqual(own('wd: z=7 b=2'), [])
+    assert.deepEqual(own('wd: c=7 b=2'), [{ name: 'wd@c', held: false }])
+    assert.deepEqual(own('wd: b=2 z=7'), [{ name: 'wd@z', held: false }])
+    assert.deepEqual(own('wd:'), [])
+  })
+
+  test('are counted where there are many, quoted, and told to be held', () => {
+    const many = Array.from({ length: 13 }, (_, n) => ({ name: `wd/my photos@${n}`, held: n === 12 }))
+    const { hints } = inTheWay(many, 'bk', 'wd')
+    assert.equal(hints.filter((hint) => hint.startsWith('zfs destroy')).length, 10)
+    assert.match(
+      hints.join('\n'),
+      /^zfs destroy 'wd\/my photos@0'$[^]*^and 3 more: .*[^]*zfs holds 'wd\/my photos@12'$/m,
+    )
   })
 })
 

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
+import type { Event } from '../../../provision/core/events.ts'
 import { keyOf } from '../../../provision/runtime/sample-files.ts'
 import { readVerifyState } from '../../../provision/runtime/verify-state.ts'
 import { verify } from '../../../provision/runtime/verify.ts'
-import { knoxError, writeProgram } from '../../support/expect.ts'
+import { knoxError, tempFolder, withEnv, writeProgram } from '../../support/expect.ts'
 import { HELLO, ignore } from '../../support/fake-box.ts'
 import { homeBehind, listed, type StubHome } from '../../support/stub-home.ts'
 
@@ -130,5 +132,61 @@ describe('verify', { skip }, () => {
     const { covered, files: compared, unread } = await verify(home.config, 100, ignore)
     assert.deepEqual([covered, compared, unread.length], [[], 2, 1])
     assert.match(unread[0] ?? '', /^wd@b: deep\/x+/)
+  })
+
+  test('that breaks off while home reads a large file lets go of it, and tells why', async (t) => {
+    const home = await homeWithFiles(t)
+    await truncate(join(home.dir, 'files', FIRST), 2 ** 31)
+    // as umount says it of a file system with an open file
+    const busy =
+      'if ls -l /proc/[0-9]*/fd 2>/dev/null | grep -qF " $1/"; then echo "$1: target is busy" >&2; exit 32; fi'
+    await writeProgram(join(home.dir, 'bin'), 'umount', `${busy}; rm -rf "$1"/*`)
+    withEnv(t, { TMPDIR: await tempFolder(t) })
+    const begin = [HELLO, 'hear unlock', 'say waiting', 'sleep 0.2', 'say unlocked', ...listed('bk: b=2')]
+    await home.box([...begin, 'hear look|bk|b', 'say ok', `hear hash|${FIRST}`, 'sleep 0.3'])
+    const said: Event[] = []
+    await assert.rejects(
+      verify(home.config, 1, (event) => said.push(event)),
+      knoxError('connection-lost'),
+    )
+    assert.deepEqual([said.filter(({ type }) => type === 'warning'), await readdir(tmpdir())], [[], []])
+  })
+
+  test('removes nothing of a snapshot that cannot be unmounted, and tells it', async (t) => {
+    const home = await homeWithFiles(t)
+    await writeProgram(join(home.dir, 'bin'), 'umount', 'echo "$1: target is busy" >&2; exit 32')
+    withEnv(t, { TMPDIR: await tempFolder(t) })
+    const said: Event[] = []
+    const run = () => verify(home.config, 1, (event) => said.push(event))
+    await boxSays(home, [FIRST, sumOf('rotten')])
+    await assert.rejects(run(), knoxError('verification', new RegExp(`wd@b: ${FIRST}`)))
+    const [left = ''] = await readdir(tmpdir())
+    assert.deepEqual((await readdir(join(tmpdir(), left))).sort(), [FIRST, SECOND].sort())
+    const warnings = said.flatMap((event) => (event.type === 'warning' ? [event.text, event.hint] : []))
+    assert.match(
+      warnings.join('\n'),
+      new RegExp(`still be mounted at .*/${left}: [^]*umount .*/${left}; rmdir`),
+    )
+  })
+
+  test('looks below the mounted file system at what is mounted already, and goes on where that is not mounted', async (t) => {
+    const home = await homeWithFiles(t)
+    const bin = join(home.dir, 'bin')
+    await home.zfs('wd: b=2', 'wd/x: c=3')
+    // FreeBSD's words for a snapshot that somebody has looked into
+    await writeProgram(bin, 'mount', 'echo "mount: $5: Device busy" >&2; exit 1')
+    const zfs = await readFile(join(bin, 'zfs'), 'utf8')
+    const mounted = `
+  'list -H -o mounted,mountpoint wd') printf 'yes\\t${home.dir}/wd\\n' ;;
+  'list -H -o mounted,mountpoint wd/x') printf 'no\\t${home.dir}/wd/x\\n' ;;`
+    await writeFile(join(bin, 'zfs'), zfs.replace('case "$*" in', `case "$*" in${mounted}`))
+    await cp(join(home.dir, 'files'), join(home.dir, 'wd', '.zfs', 'snapshot', 'b'), { recursive: true })
+    withEnv(t, { TMPDIR: await tempFolder(t) })
+    const begin = [HELLO, 'hear unlock', 'say waiting', 'sleep 0.2', 'say unlocked']
+    const looks = ['hear look|bk|b', 'say ok']
+    const sums = [FIRST, SECOND].flatMap((name) => [`hear hash|${name}`, `say ok ${sumOf(name)}`])
+    await home.box([...begin, ...listed('bk: b=2', 'bk/x: c=3'), ...looks, ...sums, 'hear bye', 'say locked'])
+    const { files, unread } = await verify(home.config, 100, ignore)
+    assert.deepEqual([files, unread, await readdir(tmpdir())], [2, ['wd/x'], []])
   })
 })
