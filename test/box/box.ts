@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** The box's script on this machine, with small strict stand-ins for geli, zpool and zfs, and short time limits. */
@@ -40,6 +41,8 @@ export interface TestBox {
   readonly log: () => string
   /** `words` other than the certificate's own are for tests of what it refuses */
   readonly session: (env?: Record<string, string>, words?: readonly string[]) => Peer
+  /** a session whose end nobody asks for: killed, it stays in the list of processes */
+  readonly sessionOfNobody: () => Peer
   /** a session as sshd starts it: below a process of that name, by a login shell that waits for it; the child is sshd */
   readonly sessionBySshd: () => Peer
   readonly key: (bytes?: string | Buffer) => Promise<{ status: number | null; stdout: string }>
@@ -103,9 +106,9 @@ export const makeBox = (shell: readonly string[], changes?: (state: string) => B
   const start = (
     words: readonly string[],
     more: Record<string, string> = {},
-    [file = '', ...argv] = [program, ...options, script, ...words],
+    argv: readonly string[] = [program, ...options, script, ...words],
   ): Peer => {
-    const child = spawn(file, argv, { cwd, env: { ...env, ...more } })
+    const child = spawn(argv[0] ?? '', argv.slice(1), { cwd, env: { ...env, ...more } })
     children.push(child)
     child.stdin.on('error', () => undefined)
     child.stderr.resume()
@@ -140,6 +143,8 @@ export const makeBox = (shell: readonly string[], changes?: (state: string) => B
     }
   }
 
+  const line = [...shell, script, 'session'].join(' ')
+
   const key: TestBox['key'] = async (bytes = KEY) => {
     const writer = start(['key'])
     writer.child.stdin.end(bytes)
@@ -161,10 +166,11 @@ export const makeBox = (shell: readonly string[], changes?: (state: string) => B
     flag: (name, content = '') => writeFileSync(join(state, name), content),
     log: () => readFileSync(join(state, 'log'), 'utf8'),
     session: (more, words = ['session']) => start(words, more),
+    sessionOfNobody: () =>
+      start([], {}, ['sh', '-c', `exec 3<&0; ${line} <&3 & exec sleep 60 3<&- >/dev/null`]),
     sessionBySshd: () => {
       const sshd = join(state, 'sshd')
       symlinkSync('/bin/sh', sshd)
-      const line = [...shell, script, 'session'].join(' ')
       return start([], {}, [sshd, '-c', `sh -c '${line}; :'; :`])
     },
     unlocked: async () => {
@@ -194,3 +200,17 @@ export const makeBox = (shell: readonly string[], changes?: (state: string) => B
 /** A stream of the zfs stand-in. */
 export const stream = (bytes: Buffer): Buffer =>
   Buffer.concat([Buffer.from(bytes.length.toString().padStart(6, '0')), bytes])
+
+/** A test with a box of its own under this shell; whatever it does, nothing may be left. */
+export const testsUnder =
+  (shell: readonly string[]) =>
+  (title: string, work: (box: TestBox) => Promise<void>, skip: string | false = false) =>
+    test(title, { skip }, async () => {
+      const box = makeBox(shell)
+      try {
+        await work(box)
+        await box.settled()
+      } finally {
+        box.remove()
+      }
+    })
