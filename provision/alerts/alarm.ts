@@ -5,6 +5,7 @@ import type { Emit } from '../core/events.ts'
 import { readLastRun, writeLastRun, type LastRun } from '../runtime/last-run.ts'
 import { readReceipt } from '../runtime/receipt.ts'
 import { status as readStatus, type Status } from '../runtime/status.ts'
+import { exists } from '../system/files.ts'
 import { tidyUp } from '../system/process.ts'
 import { proofAge } from './assess.ts'
 import { runHook } from './hook.ts'
@@ -104,7 +105,9 @@ const tell = async (
       warn(`${what} did not work: ${messageOf(error)}`)
     }
   }
-  if (isBackup) await attempt('keeping how this run ended (last-run.json)', () => writeLastRun(folder, last))
+  // without keys there is no folder yet, and nothing that this run could have been about
+  if (isBackup && (await exists(folder)))
+    await attempt('keeping how this run ended (last-run.json)', () => writeLastRun(folder, last))
   const status = await statusNow(settings, ended)
   const age = proofAge({ provedAt: status.provedAt, lastRun: last } as Status, ended)
   const { ping, command, mail, metrics } = alerts

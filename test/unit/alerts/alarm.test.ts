@@ -155,6 +155,14 @@ describe('the alarm', () => {
     assert.deepEqual(home.hc.heard, heard)
   })
 
+  test('without keys there is no folder to keep it in, and no warning about that', async (t) => {
+    const home = await alarmed(t)
+    await rm(home.folder, { recursive: true })
+    const { code, stderr } = await home.run(unreachable)
+    assert.deepEqual([code, stderr.includes('warning')], [10, false], stderr)
+    assert.match(await home.mails(), /the box does not answer/)
+  })
+
   test('a dry run tells nobody', async (t) => {
     const home = await alarmed(t)
     await home.run(sent, '--dry-run')
