@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, test } from 'node:test'
-import { makeBox, missing, SHELLS, stream, type Peer, type TestBox } from './box.ts'
+import { describe } from 'node:test'
+import { missing, SHELLS, stream, testsUnder, type Peer, type TestBox } from './box.ts'
 
 const ask = async (session: Peer, ...words: readonly string[]): Promise<string> => {
   session.say(`${words.join('\t')}\n`)
@@ -29,16 +29,7 @@ const TODAY = new Date().toISOString().slice(0, 10).replaceAll('-', '')
 
 for (const [name, shell] of SHELLS)
   describe(`what the box keeps and tells, under ${name}`, { skip: missing(shell), concurrency: 8 }, () => {
-    const withBox = (title: string, work: (box: TestBox) => Promise<void>) =>
-      test(title, async () => {
-        const box = makeBox(shell)
-        try {
-          await work(box)
-          await box.settled()
-        } finally {
-          box.remove()
-        }
-      })
+    const withBox = testsUnder(shell)
     const bye = async (session: Peer) => {
       assert.equal(await ask(session, 'bye'), 'locked')
       assert.equal(await session.ended, 0)

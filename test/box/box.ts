@@ -46,8 +46,8 @@ export interface TestBox {
   /** a session as sshd starts it: below a process of that name, by a login shell that waits for it; the child is sshd */
   readonly sessionBySshd: () => Peer
   readonly key: (bytes?: string | Buffer) => Promise<{ status: number | null; stdout: string }>
-  /** a session that is unlocked already */
-  readonly unlocked: () => Promise<Peer>
+  /** a session that is unlocked already, or this one, which is then */
+  readonly unlocked: (session?: Peer) => Promise<Peer>
   /** waits until nothing is left, or tells what is */
   readonly settled: () => Promise<void>
   readonly remove: () => void
@@ -173,8 +173,7 @@ export const makeBox = (shell: readonly string[], changes?: (state: string) => B
       symlinkSync('/bin/sh', sshd)
       return start([], {}, [sshd, '-c', `sh -c '${line}; :'; :`])
     },
-    unlocked: async () => {
-      const session = start(['session'])
+    unlocked: async (session = start(['session'])) => {
       assert.equal(await session.line(), 'knox 1 knox locked')
       session.say('unlock\n')
       assert.equal(await session.line(), 'waiting')

@@ -34,12 +34,7 @@ for (const [name, shell] of SHELLS)
     withBox(
       'a session that is busy when its connection ends is ended by its guard',
       async (box) => {
-        const session = box.sessionBySshd()
-        assert.equal(await session.line(), 'knox 1 knox locked')
-        session.say('unlock\n')
-        assert.equal(await session.line(), 'waiting')
-        await box.key()
-        assert.equal(await session.line(), 'unlocked')
+        const session = await box.unlocked(box.sessionBySshd())
         box.flag('hang-receive')
         session.say('receive\tfull\twd/a\n')
         assert.equal(await session.line(), 'ready')
@@ -60,11 +55,6 @@ for (const [name, shell] of SHELLS)
     })
 
     withBox('a killed session that nobody asks for is no reason to wait', async (box) => {
-      const session = box.sessionOfNobody()
-      assert.equal(await session.line(), 'knox 1 knox locked')
-      session.say('unlock\n')
-      assert.equal(await session.line(), 'waiting')
-      await box.key()
-      assert.equal(await session.line(), 'unlocked')
+      await box.unlocked(box.sessionOfNobody())
     })
   })

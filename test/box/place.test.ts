@@ -1,23 +1,14 @@
 import assert from 'node:assert/strict'
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, test } from 'node:test'
-import { makeBox, missing, SHELLS, stream, type TestBox } from './box.ts'
+import { describe } from 'node:test'
+import { missing, SHELLS, stream, testsUnder } from './box.ts'
 
 /** A whole stream onto a place that has others below it. */
 
 for (const [name, shell] of SHELLS)
   describe(`a place, under ${name}`, { skip: missing(shell), concurrency: 8 }, () => {
-    const withBox = (title: string, work: (box: TestBox) => Promise<void>) =>
-      test(title, async () => {
-        const box = makeBox(shell)
-        try {
-          await work(box)
-          await box.settled()
-        } finally {
-          box.remove()
-        }
-      })
+    const withBox = testsUnder(shell)
 
     withBox(
       'with snapshots below it is filled without -F: a stream of send -R could destroy them',

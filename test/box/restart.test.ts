@@ -2,23 +2,14 @@ import assert from 'node:assert/strict'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, test } from 'node:test'
-import { makeBox, missing, SHELLS, type TestBox } from './box.ts'
+import { describe } from 'node:test'
+import { missing, SHELLS, testsUnder } from './box.ts'
 
 /** A box that cannot lock its disk restarts, and only such a box. */
 
 for (const [name, shell] of SHELLS)
   describe(`the box’s script under ${name}`, { skip: missing(shell), concurrency: 8 }, () => {
-    const withBox = (title: string, work: (box: TestBox) => Promise<void>) =>
-      test(title, async () => {
-        const box = makeBox(shell)
-        try {
-          await work(box)
-          await box.settled()
-        } finally {
-          box.remove()
-        }
-      })
+    const withBox = testsUnder(shell)
 
     withBox('restarts when it cannot lock, even if the restart waits for something', async (box) => {
       const session = await box.unlocked()

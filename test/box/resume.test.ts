@@ -1,19 +1,10 @@
 import assert from 'node:assert/strict'
-import { describe, test } from 'node:test'
-import { makeBox, missing, SHELLS, stream, type TestBox } from './box.ts'
+import { describe } from 'node:test'
+import { missing, SHELLS, stream, testsUnder } from './box.ts'
 
 for (const [name, shell] of SHELLS)
   describe(`a broken stream, under ${name}`, { skip: missing(shell), concurrency: 8 }, () => {
-    const withBox = (title: string, work: (box: TestBox) => Promise<void>) =>
-      test(title, async () => {
-        const box = makeBox(shell)
-        try {
-          await work(box)
-          await box.settled()
-        } finally {
-          box.remove()
-        }
-      })
+    const withBox = testsUnder(shell)
 
     withBox('where zfs knows tokens, keeps what arrived of a broken stream', async (box) => {
       box.flag('tokens')
