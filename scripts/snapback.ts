@@ -14,18 +14,26 @@ const turn = async (knox: Knox): Promise<void> => {
   )
 }
 
-/** Takes the snapshot; resolves with the error where zfs refused it, such as for want of room in one dataset. */
-const refusalOf = async (knox: Knox): Promise<KnoxError | undefined> => {
+const leftOut = (targets: readonly string[]): KnoxError =>
+  new KnoxError('partial', `being restored, and therefore not backed up: ${targets.join(', ')}`, [
+    'finish the restore by running it again; if it is not wanted any more, knox snapshot says which file to remove',
+  ])
+
+/**
+ * Takes the snapshot; resolves with what is still to be told when all else has been sent: what was left out, or that zfs refused it,
+ * such as for want of room in one dataset.
+ */
+const snapshotOrWhyNot = async (knox: Knox): Promise<KnoxError | undefined> => {
   try {
-    await snapshotHome(knox)
-    return undefined
+    const targets = await snapshotHome(knox)
+    return targets.length === 0 || knox.dryRun ? undefined : leftOut(targets)
   } catch (error) {
     if (error instanceof KnoxError && error.code === 'failed' && !knox.signal.aborted) return error
     throw error
   }
 }
 
-/** Exit: that of backup; 1 where zfs refused the snapshot and all else arrived. */
+/** Exit: that of backup; where all else arrived 1 if zfs refused the snapshot, 5 if a dataset that is being restored got none. */
 export const snapback = defineCommand({
   name: 'snapback',
   summary: 'snapshot, then backup: the line for cron',
@@ -33,15 +41,15 @@ export const snapback = defineCommand({
   watch: watchedAs('snapback'),
   run: async (knox) => {
     if (!knox.dryRun) await turn(knox)
-    const refusal = await refusalOf(knox)
-    if (refusal !== undefined)
+    const lack = await snapshotOrWhyNot(knox)
+    if (lack?.code === 'failed')
       knox.emit({
         type: 'warning',
-        text: `${refusal.message}; what was taken before is sent all the same`,
-        hint: refusal.hints.join('; '),
+        text: `${lack.message}; what was taken before is sent all the same`,
+        hint: lack.hints.join('; '),
       })
     const ended = await sendToBox(knox)
-    if (refusal !== undefined) throw refusal
+    if (lack !== undefined && (lack.code === 'failed' || ended === undefined)) throw lack
     return ended
   },
 })

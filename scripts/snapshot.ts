@@ -24,8 +24,8 @@ const beingRestored = async (knox: Knox): Promise<readonly string[]> => {
   return restores.map(({ target }) => target)
 }
 
-/** Takes the snapshot, or shows the command; also the first half of snapback. */
-export const snapshotHome = async (knox: Knox): Promise<void> => {
+/** Takes the snapshot, or shows the command; also the first half of snapback. Returns what got none, since it is being restored. */
+export const snapshotHome = async (knox: Knox): Promise<readonly string[]> => {
   const config = await knox.config()
   const runner = runnerAt(HERE, knox.emit)
   const show = ({ argv }: Change) => knox.emit({ type: 'note', text: `would run: ${quoteAll(argv)}` })
@@ -39,6 +39,7 @@ export const snapshotHome = async (knox: Knox): Promise<void> => {
       type: 'done',
       title: `snapshot ${config.home.pool}@${name}${knox.dryRun ? ' (not taken)' : ''}`,
     })
+  return restoring
 }
 
 export const snapshot = defineCommand({

@@ -87,7 +87,9 @@ const findPartials = async (
 }
 
 const checkPlan = (plan: Plan, there: readonly Dataset[], options: RestoreOptions): void => {
-  if (plan.steps.some(({ step }) => step === 'rename'))
+  // what cannot be brought is never passed over, whatever the reason
+  const isDiverged = plan.problems.some(({ kind }) => kind === 'diverged')
+  if (isDiverged || plan.steps.some(({ step }) => step === 'rename'))
     throw new KnoxError(
       'refused',
       `${options.target} holds something else than the box’s ${options.source}`,
