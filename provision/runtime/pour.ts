@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { KnoxError } from '../core/errors.ts'
 import { openChannel, type Result } from '../system/process.ts'
 import { lost, silent } from './session-failures.ts'
@@ -25,6 +26,11 @@ export interface Watch {
 
 const FULL = /out of space|No space left|quota exceeded/i
 
+/** milliseconds that a receiver is given to end by itself after a sender that failed */
+const LAST_WORDS = 1500
+
+const after = (milliseconds: number): Promise<false> => sleep(milliseconds, false, { ref: false })
+
 const isPipeEnd = ({ signal, exitCode }: Result): boolean => signal === 'SIGPIPE' || exitCode === 141
 
 /**
@@ -47,11 +53,12 @@ export const pour = async (
   }
   const timer = setInterval(look, Math.min(5000, stalled * 250))
   try {
-    // it gets no end of input before the sender has ended
-    const early = await Promise.race([receiver.ended, feed.ended.then(() => undefined)])
-    const failedFirst = early !== undefined && early.exitCode !== 0
-    if (failedFirst) feed.kill()
+    // the receiver gets no end of input before end(): if it fails until then, it does so by itself
+    const failure = receiver.ended.then(({ exitCode }) => exitCode !== 0)
+    if (await Promise.race([failure, feed.ended.then(() => false)])) feed.kill()
     const sent = await feed.ended
+    // a receiver that fails breaks the sender's pipe, and its own end may be told after the sender's
+    const failedFirst = await Promise.race([failure, after(sent.exitCode === 0 ? 0 : LAST_WORDS)])
     receiver.end()
     const received = await receiver.ended
     const isRefused =

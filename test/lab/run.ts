@@ -22,6 +22,9 @@ const place = (name: string): number => {
 
 const until = Number(process.env['KNOX_TEST_UNTIL'] ?? Number.POSITIVE_INFINITY) * 1000
 
+/** node's reporter says at a file's end what failed in it, and why */
+const FAILURES = '✖ failing tests:'
+
 const write = (line: string) => void process.stdout.write(`${line}\n`)
 
 const problem = await labProblem()
@@ -38,6 +41,7 @@ if (problem !== undefined) {
   await bundle(tests.map((name) => `test/lab/${name}`))
   const queue = [...tests]
   const counts = { pass: 0, fail: 0, skipped: 0 }
+  const failures: string[] = []
   const runNext = async (): Promise<void> => {
     for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
       const title = name.replace('.test.ts', '')
@@ -47,9 +51,12 @@ if (problem !== undefined) {
         continue
       }
       const command = ['node', '--no-deprecation', '--test', bundleOf(name)]
-      // two guests speak at once
+      let isTelling = false
       const onLine = (line: string): void => {
-        write(`${title}: ${line}`)
+        const text = `${title}: ${line}` // two guests speak at once
+        write(text)
+        isTelling ||= line === FAILURES
+        if (isTelling) failures.push(text)
         const [, what, count] = /^ℹ (pass|fail|skipped) ([0-9]+)$/.exec(line) ?? []
         if (what !== undefined) counts[what as keyof typeof counts] += Number(count)
       }
@@ -63,5 +70,6 @@ if (problem !== undefined) {
     }
   }
   await Promise.all(Array.from({ length: GUESTS }, runNext))
+  for (const line of failures) write(line)
   write(`lab: ${counts.pass} passed, ${counts.fail} failed, ${counts.skipped} skipped`)
 }

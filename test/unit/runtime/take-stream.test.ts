@@ -43,6 +43,13 @@ const FAILURES: readonly (readonly [string, string, string, ErrorCode, RegExp])[
     /modified/,
   ],
   [
+    'a receive that fails, and whose end is told after that of ssh',
+    SSH_INTO_NOWHERE,
+    `head -c 1000 >/dev/null; exec 0<&-; sleep 0.5; echo 'cannot receive: invalid stream' >&2; exit 1`,
+    'receive-failed',
+    /invalid stream/,
+  ],
+  [
     'a receive that fails while the box sends nothing more',
     'head -c 5000 /dev/zero; exec sleep 50',
     refuses('invalid stream'),
