@@ -16,6 +16,10 @@ export const bench = defineCommand({
     mib: { type: 'string', value: 'MIB', help: 'size of the first send (default 1024)' },
   },
   run: async (knox) => {
+    if (knox.dryRun) {
+      knox.result('would measure here and in a virtual machine', {})
+      return undefined
+    }
     const { bundle, bundleOf } = await import('../provision/lab/bundle.ts')
     const { requireLab } = await import('../provision/lab/host.ts')
     const { runInGuest } = await import('../provision/lab/microvm.ts')

@@ -14,6 +14,10 @@ export const demo = defineCommand({
     const { runInGuest } = await import('../provision/lab/microvm.ts')
     const { requireLab } = await import('../provision/lab/host.ts')
     await requireLab()
+    if (knox.dryRun) {
+      knox.result('would start a virtual machine and tell the story in it', {})
+      return undefined
+    }
     const started = Date.now()
     await bundle(['provision/lab/story.ts'])
     knox.emit({ type: 'note', text: 'starting a virtual machine with a home and a box in it ...' })

@@ -94,11 +94,13 @@ const reissue = async (knox: Knox, act: typeof signLogins, what: string): Promis
     const passphrase = await knox.passphrase(PASSPHRASE)
     certificates = await withLock(folder, () => act(folder, { ...options, passphrase }))
   }
-  if (act === renewLogins)
+  if (act === renewLogins) {
+    const first = certificates.map(({ serial }) => serial).reduce((least, one) => (one < least ? one : least))
     knox.emit({
       type: 'note',
-      text: 'the certificates before still open the box; docs/keys.md says how to shut out a login that was stolen',
+      text: `the certificates before (serials 1 to ${first - 1n}) still open the box; docs/keys.md says how to shut out a login that was stolen`,
     })
+  }
   const value = certificates.map(({ login, file, serial, validity, sourceAddress }) => ({
     login,
     file,

@@ -40,6 +40,10 @@ const keysOf = async (knox: Knox): Promise<DiskKeys> => {
 const decrypt = async (knox: Knox, path: string): Promise<undefined> => {
   const to = knox.args.text('to')
   if (to === undefined) throw new KnoxError('usage', 'where to? --to FILE')
+  if (knox.dryRun) {
+    knox.result(`would write the decrypted disk of ${path} to ${to}`, { path: to })
+    return undefined
+  }
   const keys = await keysOf(knox)
   const { size, written } = await withOpenDisk(path, keys, false, (disk) =>
     decryptToFile(disk, to, knox.emit, knox.signal),
@@ -60,6 +64,16 @@ const decrypt = async (knox: Knox, path: string): Promise<undefined> => {
 const serve = async (knox: Knox, path: string): Promise<undefined> => {
   const socket = knox.args.text('socket') ?? join(tmpdir(), `knox-rescue-${process.pid}.sock`)
   const writable = knox.args.flag('read-write')
+  if (knox.dryRun) {
+    knox.result(
+      `would serve the decrypted disk of ${path}, ${writable ? 'READ-WRITE' : 'read-only'}, on ${socket}`,
+      {
+        socket,
+        writable,
+      },
+    )
+    return undefined
+  }
   const keys = await keysOf(knox)
   if (writable) await knox.confirm(`${path} can be changed from now on, and it may be the only copy; go on?`)
   await withOpenDisk(path, keys, writable, async ({ provider }) => {

@@ -59,6 +59,11 @@ export const restore = defineCommand({
     'The whole pool onto a new disk: zpool create NEW DISK, then knox restore POOL --to NEW --overwrite.',
   run: async (knox) => {
     const config = await knox.config()
+    if (knox.dryRun && (knox.args.flag('list') || knox.args.flag('drill'))) {
+      const what = knox.args.flag('list') ? 'list what is there' : 'bring some files back and compare them'
+      knox.result(`would unlock the box’s disk, ${what}, and lock it again`, {})
+      return undefined
+    }
     if (knox.args.flag('list')) {
       const found = await listBox(config, await knox.passphrase('passphrase of the keys'), knox.emit)
       knox.result(describeHoldings(found), found)

@@ -80,6 +80,12 @@ export const testFreebsd = defineCommand({
     for (const line of about.trim().split('\n')) knox.emit({ type: 'note', text: line })
     if (!/Mode: r0w0e0/.test(about))
       throw new KnoxError('refused', `the disk ${disk} of that machine is in use`)
+    if (knox.dryRun) {
+      knox.result(`would destroy ALL DATA on the disk ${disk} of ${address.host}, and run the suite`, {
+        disk,
+      })
+      return undefined
+    }
     await knox.confirm(`ALL DATA on the disk ${disk} of ${address.host} will be destroyed; go on?`)
 
     const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'knox-lab')

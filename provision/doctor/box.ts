@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { KnoxError, messageOf } from '../core/errors.ts'
 import { KEY_FILES, LOGINS } from '../core/keys.ts'
 import { formatAddress, parseAddress, type Address } from '../core/names.ts'
+import { wayToKeys } from '../keys/key-files.ts'
 import { isBox } from '../runtime/discover.ts'
 import { knock, notTheBox } from '../runtime/knock.ts'
 import { noAddress, type Box } from '../runtime/target.ts'
@@ -25,7 +26,7 @@ export const withBox = async <T>(patient: Patient, work: (caller: Caller) => Pro
   const { name } = config.box
   const hostKey = await readTextIfAny(join(folder, `${KEY_FILES.hostKey}.pub`))
   if (hostKey === undefined)
-    throw new KnoxError('config', 'without keys the box cannot be called', ['knox keys init makes them'])
+    throw new KnoxError('config', 'without keys the box cannot be called', wayToKeys())
   return withTempDir(async (dir) => {
     const knownHosts = join(dir, KEY_FILES.knownHosts)
     await writeFile(join(dir, KEY_FILES.sshConfig), sshConfigText(folder, name, LOGINS, knownHosts))

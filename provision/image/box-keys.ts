@@ -4,6 +4,7 @@ import { KnoxError } from '../core/errors.ts'
 import { KEY_FILES } from '../core/keys.ts'
 import { Secret } from '../core/secret.ts'
 import { publicKeyBlob, publicKeyLine, readPublicKeyLine } from '../keys/ed25519.ts'
+import { wayToKeys } from '../keys/key-files.ts'
 import { inspectPrivateKey } from '../keys/private-key.ts'
 import { readSecretFile, readTextIfAny } from '../system/files.ts'
 
@@ -75,14 +76,7 @@ export const readBoxKeys = async (folder: string): Promise<BoxKeys> => {
   const text = async (file: string): Promise<string> => {
     const found = await readTextIfAny(join(folder, file))
     if (found === undefined)
-      throw new KnoxError('config', `the key folder lacks ${file}: ${folder}`, [
-        ...(process.getuid?.() === 0
-          ? [
-              'are they another user’s? root looks where home.folder of knox.yaml says, such as /home/you/.config/knox/knox',
-            ]
-          : []),
-        'knox keys init makes the keys, where there are none yet',
-      ])
+      throw new KnoxError('config', `the key folder lacks ${file}: ${folder}`, [...wayToKeys()])
     return found
   }
   const authority = await text(`${KEY_FILES.ca}.pub`)

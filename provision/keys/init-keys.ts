@@ -36,8 +36,7 @@ export interface InitPlan {
 }
 
 /** True for what tells of a disk or a card that was made with the keys beside it. */
-const isMadeWithKeys = (name: string): boolean =>
-  name === KEY_FILES.card || /^geli-metadata-.*\.bin$/.test(name)
+const isMadeWithKeys = (name: string): boolean => name === KEY_FILES.card || name.startsWith('geli-metadata-')
 
 /** What initKeys would do. Throws `refused` if a file exists and `force` is not given; changes nothing. */
 export const planInit = async (folder: string, force: boolean): Promise<InitPlan> => {

@@ -24,9 +24,19 @@ export const MADE_FILES: readonly string[] = [
   publicFile(KEY_FILES.hostKey),
 ]
 
+/** What to do where keys are missing: new ones open no disk that there is. */
+export const wayToKeys = (): readonly string[] => [
+  ...(process.getuid?.() === 0
+    ? [
+        'are they another user’s? root looks where home.folder of knox.yaml says, such as /home/you/.config/knox/knox',
+      ]
+    : []),
+  'were they lost? knox keys restore FILE brings them back from their copy; knox keys init makes new ones, for a new box',
+]
+
 /** The error for a folder without keys. */
 export const noKeys = (folder: string): KnoxError =>
-  new KnoxError('config', `there are no keys in ${folder}`, ['knox keys init makes them'])
+  new KnoxError('config', `there are no keys in ${folder}`, wayToKeys())
 
 /** A private key file; throws `config` if it is missing or others may read it. */
 export const readPrivateFile = (folder: string, name: string): Promise<Secret> =>

@@ -1,7 +1,15 @@
 import { KnoxError, messageOf } from '../core/errors.ts'
 import type { Change, Runner } from '../core/command.ts'
-import { quoteAll } from '../core/quote.ts'
-import { inheritProperty, listOverridden, setProperty, type Overridden } from '../tools/zfs-receive.ts'
+import type { Emit, Event } from '../core/events.ts'
+import { quote, quoteAll } from '../core/quote.ts'
+import {
+  inheritProperty,
+  listMountPlaces,
+  listOverridden,
+  setProperty,
+  type Overridden,
+} from '../tools/zfs-receive.ts'
+import { takenPlaces } from './taken-places.ts'
 
 /** What the box sets for itself on what it receives: zfs then sends these, and not what home had. */
 
@@ -19,8 +27,15 @@ const change = ({ property, received }: Overridden, here: string): Change | unde
   return property === 'canmount' ? setProperty(here, property, 'on') : undefined
 }
 
+const notMounted = (copy: string, original: string): Event => ({
+  type: 'warning',
+  text: `${copy} would be mounted over ${original}, so it is not mounted by itself`,
+  hint: `zfs set mountpoint=/another/place ${quote(copy)}, then zfs set canmount=on ${quote(copy)}`,
+})
+
 /**
- * Brings back what home had set and the box has overridden, on those datasets below `target` that `names` has.
+ * Brings back what home had set and the box has overridden, on those datasets below `target` that `names` has. One that would be
+ * mounted over another at home stays as the box had it, `canmount=noauto`, and is told.
  * Throws `partial` if some could not be set, such as a reservation that is larger than the pool; all others are.
  */
 export const bringSettings = async (
@@ -28,12 +43,19 @@ export const bringSettings = async (
   home: Runner,
   { source, target }: { readonly source: string; readonly target: string },
   names: ReadonlySet<string>,
+  emit: Emit,
 ): Promise<void> => {
   const failed: string[] = []
+  const taken = takenPlaces(await home.read(listMountPlaces), target)
   for (const one of await box.read(listOverridden(source, OVERRIDDEN))) {
     const here = target + one.dataset.slice(source.length)
     const command = names.has(here) ? change(one, here) : undefined
     if (command === undefined) continue
+    const covered = one.property === 'canmount' && one.received !== 'off' ? taken.get(here) : undefined
+    if (covered !== undefined) {
+      emit(notMounted(here, covered))
+      continue
+    }
     await home.act(command).catch((error: unknown) => {
       const hints = error instanceof KnoxError ? error.hints : []
       failed.push(`${quoteAll(command.argv)}: ${[messageOf(error), ...hints].join('; ')}`)

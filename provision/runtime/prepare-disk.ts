@@ -1,3 +1,4 @@
+import { readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Change, Runner } from '../core/command.ts'
 import type { Config } from '../core/config.ts'
@@ -17,6 +18,15 @@ const SMALLEST_DISK = 64 * 1024 * 1024
 
 /** The copy of a disk's GELI metadata in the key folder. */
 export const metadataFile = (disk: string): string => `geli-metadata-${disk.replaceAll('/', '-')}.bin`
+
+/** The copy of another disk that had this name, such as one that is home's by now, is kept beside the new one. */
+const keepMetadata = async (folder: string, disk: string, metadata: Buffer): Promise<void> => {
+  const path = join(folder, metadataFile(disk))
+  const earlier = await readFile(path).catch(() => undefined)
+  if (earlier !== undefined && !earlier.equals(metadata))
+    await rename(path, `${path}.before-${new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '')}`)
+  await writeFileAtomic(path, metadata, { replace: true })
+}
 
 /** One line that tells the owner which disk this is. */
 export const describeDisk = (disk: Disk): string =>
@@ -173,7 +183,7 @@ export const prepareDisk = async (
   const metadata = await runner.read(readMetadata(disk))
   if (!metadata.subarray(0, 9).equals(Buffer.from('GEOM::ELI')))
     throw new KnoxError('verification', 'the GELI metadata that came back is none')
-  await writeFileAtomic(join(folder, metadataFile(disk)), metadata, { replace: true })
+  await keepMetadata(folder, disk, metadata)
   await finishDisk(folder)
   emit({ type: 'done', title: 'the GELI metadata is in the key folder, the disk is locked' })
   return rate

@@ -162,7 +162,7 @@ export const bringDatasets = async (
       ['run it again'],
     )
   await endRestoring(folder, target)
-  await bringSettings(open.runner, home, options, new Set(plan.goals.map(({ dataset }) => dataset)))
+  await bringSettings(open.runner, home, options, new Set(plan.goals.map(({ dataset }) => dataset)), emit)
   const snapshots = plan.goals.reduce((sum, { guids }) => sum + guids.length, 0)
   return { target, datasets: plan.goals.length, snapshots, bytes }
 }

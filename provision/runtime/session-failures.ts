@@ -23,7 +23,7 @@ const REASONS: Readonly<
   pool: {
     code: 'disk',
     message: 'the pool on the box’s disk cannot be used',
-    hint: 'knox prepare-disk makes one',
+    hint: 'the backup may well be on it: try again, or look at it on another machine (docs/rescue.md); knox prepare-disk is for a disk that never held one',
   },
   receive: {
     code: 'receive-failed',

@@ -4,6 +4,7 @@ import { KnoxError, messageOf } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
 import { KEY_FILES, LOGINS } from '../core/keys.ts'
 import { formatAddress, parseAddress, type Address } from '../core/names.ts'
+import { noKeys } from '../keys/key-files.ts'
 import { homeFolder } from '../system/config-file.ts'
 import { readTextIfAny, writeFileAtomic } from '../system/files.ts'
 import { openChannel } from '../system/process.ts'
@@ -24,8 +25,7 @@ export interface Box {
 export const prepareBox = async (config: Config): Promise<Box> => {
   const folder = homeFolder(config)
   const hostKey = await readTextIfAny(join(folder, `${KEY_FILES.hostKey}.pub`))
-  if (hostKey === undefined)
-    throw new KnoxError('config', `there are no keys in ${folder}`, ['knox keys init makes them'])
+  if (hostKey === undefined) throw noKeys(folder)
   const { name } = config.box
   await writeIfChanged(join(folder, KEY_FILES.sshConfig), sshConfigText(folder, name, LOGINS))
   await writeIfChanged(join(folder, KEY_FILES.knownHosts), knownHostsText(name, hostKey))

@@ -14,7 +14,13 @@ export const keys: Step = {
     const folder = homeFolder(await configNow(world))
     return (await exists(join(folder, `${KEY_FILES.hostKey}.pub`))) ? folder : undefined
   },
-  act: ({ owner }) => owner.run(['keys', 'init']),
+  act: ({ owner, emit }) => {
+    emit({
+      type: 'note',
+      text: 'new keys, for a new box: if there is a copy of the keys of a box that exists, stop here (Ctrl-C) and bring it back by knox keys restore FILE',
+    })
+    return owner.run(['keys', 'init'])
+  },
 }
 
 /** The setup is not finished before the copy was opened once. */

@@ -80,3 +80,20 @@ export const listOverridden = (
         : [{ dataset: name, property, received: received === '-' ? undefined : received }]
     }),
 })
+
+/** A file system and where zfs would mount it. */
+export interface MountPlace {
+  readonly dataset: string
+  readonly mountpoint: string
+}
+
+/** Every file system of every pool here that can be mounted at a place of its own. */
+export const listMountPlaces: Read<readonly MountPlace[]> = {
+  effect: 'read',
+  argv: ['zfs', 'list', '-H', '-t', 'filesystem', '-o', 'name,canmount,mountpoint'],
+  parse: (stdout) =>
+    stdout.split('\n').flatMap((line) => {
+      const [dataset = '', canmount = '', mountpoint = ''] = line.split('\t')
+      return mountpoint.startsWith('/') && canmount !== 'off' ? [{ dataset, mountpoint }] : []
+    }),
+}

@@ -20,6 +20,7 @@ before(async () => {
       'echo "Zürich ☂" > "photos/2015/ünïcode ☂ name"; echo first > photos/cat; chmod 640 photos/cat',
       'ln -s cat photos/link',
       'echo dear > "photos/old letters/1"',
+      `zfs create -o mountpoint=${world.dir}/placed tank/photos/placed`,
     ].join('\n'),
   )
   ended(await world.knox('snapback'), 0)
@@ -70,7 +71,7 @@ describe('knox restore', () => {
   })
 
   test('brings a dataset with all below it, every snapshot, and home’s own settings', async () => {
-    ended(await restore('tank/photos', '--to', 'tank/again'), 0, /2 datasets with 4 snapshots/)
+    ended(await restore('tank/photos', '--to', 'tank/again'), 0, /3 datasets with 6 snapshots/)
     await lockedAgain(world)
     assert.equal(await guids('tank/again'), await guids('tank/photos'))
     assert.equal(await hashes(world, `tank/again@${newest}`), await hashes(world, `tank/photos@${newest}`))
@@ -79,6 +80,8 @@ describe('knox restore', () => {
       'on\noff\ngzip\n',
     )
     assert.equal(await world.home('zfs get -H -o value mounted tank/again'), 'no\n')
+    // zfs mount -a must not cover the original
+    assert.equal(await world.home('zfs get -H -o value canmount tank/again/placed'), 'noauto\n')
   })
 
   test('once more finds all of it there, and adds nothing', async () => {
@@ -114,7 +117,7 @@ describe('knox restore', () => {
       `truncate -s 256M ${world.dir}/new.img; zpool create -m ${world.dir}/new new ${world.dir}/new.img`,
     )
     ended(await restore('tank', '--to', 'new'), 4, /is there already/)
-    ended(await restore('tank', '--to', 'new', '--overwrite', '--yes'), 0, /3 datasets/)
+    ended(await restore('tank', '--to', 'new', '--overwrite', '--yes'), 0, /4 datasets/)
     await lockedAgain(world)
     assert.equal(await hashes(world, `new/photos@${newest}`), await hashes(world, `tank/photos@${newest}`))
     assert.equal(await world.home('zfs get -H -o value canmount,readonly new'), 'on\noff\n')

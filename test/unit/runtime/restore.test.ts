@@ -3,6 +3,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import type { KnoxError } from '../../../provision/core/errors.ts'
+import type { Emit } from '../../../provision/core/events.ts'
 import { inTheWay, ownSnapshots } from '../../../provision/runtime/own-snapshots.ts'
 import { beginRestoring, readRestoring } from '../../../provision/runtime/restoring.ts'
 import { bringDatasets } from '../../../provision/runtime/restore.ts'
@@ -19,6 +20,7 @@ cd ${dir}
 echo "$*" >>calls
 case "$*" in
   'list -H -r -t filesystem,volume -o name,receive_resume_token wd') cat tokens 2>/dev/null || exit 2 ;;
+  'list -H -t filesystem -o name,canmount,mountpoint') cat places 2>/dev/null || : ;;
   list*) cat here ;;
   'get -Hp -r -s local -t filesystem,volume -o name,property,received '*) cat own ;;
   'send -n -P -v -t '*) cat token 2>/dev/null || { cat why >&2; exit 1; } ;;
@@ -40,7 +42,7 @@ const linesOf = (...lines: readonly string[]): string =>
 
 const BOX = ['bk: a=1', 'bk/photos: a=2', 'bk/photos/old: a=3']
 
-const world = async (t: TestContext) => {
+const world = async (t: TestContext, emit: Emit = ignore) => {
   const box = await openFolder(t, ignore, BOX)
   await box.program('zfs', zfs(box.dir))
   const file = (name: string, text: string) => writeFile(join(box.dir, name), text)
@@ -54,7 +56,7 @@ const world = async (t: TestContext) => {
       box.open,
       box.dir,
       { source: 'bk/photos', target: 'wd/again', overwrite: false, ...options },
-      ignore,
+      emit,
     )
   return { file, calls, bring, dir: box.dir }
 }
@@ -101,6 +103,27 @@ describe('a dataset from the box', () => {
     const failure = /all snapshots are in wd\/again[^]*zfs set reservation=5000 wd\/again: .*[^]*out of space/
     await assert.rejects(bring(), knoxError('partial', failure))
     assert.deepEqual((await calls(/^set/)).at(-1), 'set canmount=on wd/again/old')
+  })
+
+  test('is not mounted over its original, nor what is below it, and the other is told', async (t) => {
+    const said: string[] = []
+    const { bring, file, calls } = await world(t, (event) => {
+      if (event.type === 'warning') said.push(event.text)
+    })
+    await file('own', 'bk/photos\tcanmount\t-\nbk/photos/old\tcanmount\t-\n')
+    const places = [
+      'wd\ton\t/wd',
+      'wd/photos\ton\t/home/me',
+      'wd/again\tnoauto\t/home/me',
+      'wd/again/old\tnoauto\t/home/me/old',
+    ]
+    await file('places', `${places.join('\n')}\n`)
+    await bring()
+    assert.deepEqual(await calls(/^set/), [])
+    assert.match(said.join('\n'), /wd\/again would be mounted over wd\/photos[^]*wd\/again\/old would be/)
+    await file('places', `${places.map((line) => line.replace('photos\ton', 'photos\toff')).join('\n')}\n`)
+    await bring()
+    assert.deepEqual(await calls(/^set/), ['set canmount=on wd/again', 'set canmount=on wd/again/old'])
   })
 
   test('that did not all arrive is no success', async (t) => {
