@@ -170,10 +170,10 @@ describe('backup', () => {
     ended(await world.knox('backup', '--prove'), 0, /disk locked/)
     const few = (await world.started()).map((line) => line.split(' ')[0]).sort()
     assert.deepEqual(few, ['ssh', 'ssh', 'zfs'])
-    await world.home('for n in $(seq 20); do zfs create tank/many$n; done')
+    await world.home('for n in $(seq 8); do zfs create tank/many$n; done')
     ended(await world.knox('snapback'), 0)
     await world.started()
-    ended(await world.knox('backup', '--prove'), 0, /27 datasets|26 datasets/)
+    ended(await world.knox('backup', '--prove'), 0, /1[45] datasets/)
     assert.deepEqual((await world.started()).map((line) => line.split(' ')[0]).sort(), few)
     await lockedAgain(world)
   })
@@ -182,7 +182,7 @@ describe('backup', () => {
     const proved = await newestSnapshot(world)
     await world.home(
       'echo more > photos/three; rm photos/one; zfs create tank/new; zfs rename tank/photos tank/pictures; ' +
-        `for n in $(seq 20); do zfs release knox:knox tank/many$n@${proved}; zfs destroy -r tank/many$n; done`,
+        `for n in $(seq 8); do zfs release knox:knox tank/many$n@${proved}; zfs destroy -r tank/many$n; done`,
     )
     ended(await world.knox('snapshot'), 0)
     const preview = await world.knox('preview')
