@@ -14,8 +14,14 @@ import { diceOf, hostileCommand, hostileInputs, hostileStream, type Dice } from 
 
 const SEED = Number(process.env['KNOX_SEED'] ?? Date.now() % 1_000_000)
 
+/** of 10,000 inputs; `npm run faults` says them all */
+const SHARE = Number(process.env['KNOX_HOSTILE_SHARE'] ?? 0.25)
+
 /** how many inputs each shell gets, and how many of them go into one session */
-const COUNTS: Readonly<Record<string, number>> = { dash: 2000, 'busybox ash': 7000, mksh: 500, bash: 500 }
+const COUNTS: Readonly<Record<string, number>> = {
+  ...{ dash: 2000 * SHARE, 'busybox ash': 6000 * SHARE },
+  ...{ mksh: 1000 * SHARE, bash: 1000 * SHARE },
+}
 const IN_A_SESSION = 250
 const AT_ONCE = 4
 const LINE_SECONDS = 20
@@ -125,10 +131,10 @@ const MUTANTS: Readonly<Record<string, readonly [string, string]>> = {
 
 for (const [name, shell] of SHELLS)
   describe(`hostile inputs, under ${name}`, { skip: missing(shell) }, () => {
-    const isMain = COUNTS[name] !== undefined && COUNTS[name] > 1000
+    const isMain = (COUNTS[name] ?? 0) >= 2000 * SHARE
 
     test('lines: one verdict each, and no call, file or open disk that should not be', async (t) => {
-      const wanted = COUNTS[name] ?? 500
+      const wanted = COUNTS[name] ?? IN_A_SESSION
       const seeds = Array.from({ length: Math.ceil(wanted / IN_A_SESSION) }, (_, n) => SEED + n)
       t.diagnostic(`KNOX_SEED=${SEED}`)
       let answered = 0
