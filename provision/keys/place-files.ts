@@ -1,8 +1,8 @@
-import { link, mkdir, mkdtemp, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KnoxError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
-import { writeFileAtomic } from '../system/files.ts'
+import { giveName, syncFolder, writeFileAtomic } from '../system/files.ts'
 
 export interface NewFile {
   readonly name: string
@@ -28,6 +28,7 @@ const withStage = async (
   try {
     for (const { name, data } of files) await writeFileAtomic(join(stage, name), data)
     await work(stage)
+    await syncFolder(folder)
   } finally {
     await rm(stage, { recursive: true, force: true })
   }
@@ -42,7 +43,7 @@ export const placeNewFiles = (folder: string, files: readonly NewFile[]): Promis
     const placed: string[] = []
     try {
       for (const { name } of files) {
-        await link(join(stage, name), join(folder, name))
+        await giveName(join(stage, name), join(folder, name))
         placed.push(name)
       }
     } catch (error) {

@@ -36,6 +36,41 @@ export const ensurePrivateDir = async (path: string): Promise<void> => {
   await mkdir(path, { recursive: true, mode: 0o700 })
 }
 
+const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? ''
+
+/** what a file system says that has no links, such as a stick's FAT: EPERM on Linux, EOPNOTSUPP on FreeBSD, which node calls ENOTSUP */
+const NO_LINKS: readonly string[] = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']
+
+/**
+ * Gives a written file the name it is to have; its own may stay. Throws EEXIST if something has that name. Where there are no
+ * links an empty file holds the name until the whole one takes it.
+ */
+export const giveName = async (from: string, to: string): Promise<void> => {
+  try {
+    await link(from, to)
+  } catch (error) {
+    if (!NO_LINKS.includes(codeOf(error))) throw error
+    await (await open(to, 'wx', 0o600)).close()
+    await rename(from, to).catch(async (failure: unknown) => {
+      await unlink(to)
+      throw failure
+    })
+  }
+}
+
+/** what a file system says that cannot sync a folder, or a folder that may be written and not read */
+const NO_SYNC: readonly string[] = ['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EACCES']
+
+/** Brings the names in a folder to the disk, where its file system can do that: until then a power cut takes them back. */
+export const syncFolder = async (path: string): Promise<void> => {
+  try {
+    const folder = await open(path)
+    await folder.sync().finally(() => folder.close())
+  } catch (error) {
+    if (!NO_SYNC.includes(codeOf(error))) throw error
+  }
+}
+
 export interface WriteOptions {
   /** file mode, default 0600 */
   readonly mode?: number
@@ -43,7 +78,7 @@ export interface WriteOptions {
   readonly replace?: boolean
 }
 
-/** Writes a whole file or nothing: a synced temporary file beside it, then put in place in one step. */
+/** Writes a whole file or nothing: a synced temporary file beside it, put in place in one step, and the folder synced. */
 export const writeFileAtomic = async (
   path: string,
   data: string | Buffer | Secret,
@@ -60,19 +95,20 @@ export const writeFileAtomic = async (
       await file.close()
     }
     if (options.replace === true) await rename(temporary, path)
-    else await link(temporary, path)
+    else await giveName(temporary, path)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    if (codeOf(error) !== 'EEXIST') throw error
     throw new KnoxError('refused', `${path} exists already`, ['nothing was changed; --force replaces it'])
   } finally {
     await unlink(temporary).catch(() => undefined)
   }
+  await syncFolder(dirname(path))
 }
 
 /** Reads a text file; undefined if there is none. */
 export const readTextIfAny = (path: string): Promise<string | undefined> =>
   readFile(path, 'utf8').catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    if (codeOf(error) === 'ENOENT') return undefined
     throw error
   })
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { chmod, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import fs, { chmod, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { describe, test } from 'node:test'
+import { describe, test, type TestContext } from 'node:test'
 import { Secret } from '../../../provision/core/secret.ts'
 import { homeFolder, loadConfig, parseConfig } from '../../../provision/system/config-file.ts'
 import {
@@ -15,6 +16,7 @@ import {
 } from '../../../provision/system/files.ts'
 import { run } from '../../../provision/system/process.ts'
 import { knoxError, tempFolder, thrownBy, withEnv } from '../../support/expect.ts'
+import { failWith, onSync } from '../../support/syncs.ts'
 
 const modeOf = async (path: string) => (await stat(path)).mode & 0o7777
 
@@ -92,6 +94,48 @@ describe('a file written at once', () => {
     assert.equal(stdout, 'EFBIG\n', stderr)
     assert.equal(await readFile(join(dir, 'key'), 'utf8'), 'old')
     assert.deepEqual(await readdir(dir), ['key'])
+  })
+
+  /** A file system without links: FAT says EPERM on Linux, EOPNOTSUPP on FreeBSD, which node calls ENOTSUP. */
+  const withoutLinks = (t: TestContext, code: string): void => {
+    t.mock.method(fs, 'link', () => failWith(code))
+    syncBuiltinESMExports()
+    t.after(() => {
+      t.mock.restoreAll()
+      syncBuiltinESMExports()
+    })
+  }
+
+  for (const code of ['EPERM', 'ENOTSUP'])
+    test(`where there are no links (${code}) is whole all the same, and replaces nothing`, async (t) => {
+      withoutLinks(t, code)
+      const dir = await tempFolder(t)
+      const path = join(dir, 'knox.yaml')
+      const results = await Promise.allSettled(['a', 'b', 'c'].map((text) => writeFileAtomic(path, text)))
+      assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 1)
+      assert.match(await readFile(path, 'utf8'), /^[abc]$/)
+      await assert.rejects(writeFileAtomic(path, 'new'), knoxError('refused'))
+      assert.match(await readFile(path, 'utf8'), /^[abc]$/)
+      assert.deepEqual(await readdir(dir), ['knox.yaml'])
+    })
+
+  test('has its name on the disk too: the folder is synced once it stands there', async (t) => {
+    const dir = await tempFolder(t)
+    const seen = await onSync(t, dir)
+    await writeFileAtomic(join(dir, 'a'), 'x')
+    assert.deepEqual(seen.at(-1), ['a'])
+    await writeFileAtomic(join(dir, 'b'), 'x', { replace: true })
+    assert.deepEqual(seen.at(-1), ['a', 'b'])
+  })
+
+  test('is no failure where a folder cannot be synced, and one where the disk fails', async (t) => {
+    const dir = await tempFolder(t)
+    for (const code of ['EINVAL', 'ENOTSUP']) {
+      await onSync(t, dir, () => failWith(code))
+      await writeFileAtomic(join(dir, code), 'x')
+    }
+    await onSync(t, dir, () => failWith('EIO'))
+    await assert.rejects(writeFileAtomic(join(dir, 'c'), 'x'), { code: 'EIO' })
   })
 
   test('in a folder that is not there is an error', async (t) => {
