@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { defineCommand, type Knox } from '../provision/cli/command.ts'
-import { KnoxError, type ExitName } from '../provision/core/errors.ts'
+import { KnoxError, messageOf, type ExitName } from '../provision/core/errors.ts'
 import { LOGINS, type Login } from '../provision/core/keys.ts'
 import {
   backupKeys,
@@ -23,7 +24,14 @@ import {
 } from '../provision/keys/key-folder.ts'
 import { keyTable } from '../provision/keys/key-table.ts'
 import { isOnOwnDisk } from '../provision/runtime/own-disk.ts'
-import { findConfig, homeFolder, newConfigPath, parseConfig } from '../provision/system/config-file.ts'
+import {
+  findConfig,
+  homeFolder,
+  loadConfig,
+  newConfigPath,
+  parseConfig,
+} from '../provision/system/config-file.ts'
+import { editText, putKeyFolder } from '../provision/system/edit-config.ts'
 import { writeFileAtomic } from '../provision/system/files.ts'
 import { withLock } from '../provision/system/lock.ts'
 
@@ -148,7 +156,7 @@ const backup = async (knox: Knox, words: readonly string[]): Promise<undefined> 
     `${made.file} holds the keys and knox.yaml; it was opened once with openssl and tar, and compared`,
     `${made.sheet} is a page for printing, without secrets; it says how to open the file without knox:`,
     ...made.commands.map((command) => `  ${command}`),
-    'keep both away from home and from the box',
+    'unmount the stick before it is pulled out, and keep both away from home and from the box',
   ].join('\n')
   if (await isOnOwnDisk(made.file, folder, config.home.pool))
     knox.emit({
@@ -160,11 +168,21 @@ const backup = async (knox: Knox, words: readonly string[]): Promise<undefined> 
   return undefined
 }
 
+/** What the place is to blame for that is written to: a stick pulled out, a folder of another user, a full disk. */
+const unwritable =
+  (what: string, hint: string) =>
+  (error: unknown): never => {
+    if (error instanceof KnoxError) throw error
+    throw new KnoxError('config', `${what} cannot be written: ${messageOf(error)}`, [hint])
+  }
+
 const restore = async (knox: Knox, words: readonly string[]): Promise<undefined> => {
   const file = oneFile(words, 'restore')
   const opened = await openKeysBackup(file, await knox.passphrase(FILE_PASSPHRASE))
   const config = parseConfig(opened.config, 'knox.yaml')
-  const folder = knox.args.text('to') ?? homeFolder(config)
+  const to = knox.args.text('to')
+  const folder = to === undefined ? homeFolder(config) : resolve(to)
+  const yaml = to === undefined ? opened.config : editText(opened.config, 'knox.yaml', putKeyFolder(folder))
   const path = newConfigPath(knox.configPath)
   const isNew = (await findConfig(path)) === undefined
   const names = opened.files.map(({ name }) => name)
@@ -172,8 +190,22 @@ const restore = async (knox: Knox, words: readonly string[]): Promise<undefined>
     knox.result(`would put into ${folder}: ${names.join(', ')}`, { folder, files: names })
     return undefined
   }
-  await restoreKeys(folder, opened.files)
-  if (isNew) await writeFileAtomic(path, opened.config)
+  await restoreKeys(folder, opened.files).catch(
+    unwritable(`the key folder ${folder}`, 'the same command goes on there; --to DIR names another folder'),
+  )
+  if (isNew)
+    await writeFileAtomic(path, yaml).catch(
+      unwritable(
+        path,
+        `the keys are in ${folder}; the same command writes the rest, elsewhere with --config FILE`,
+      ),
+    )
+  else if ((await loadConfig(path).then(homeFolder, () => undefined)) !== folder)
+    knox.emit({
+      type: 'warning',
+      text: `the keys are in ${folder}; ${path} was there already and does not name that folder`,
+      hint: `below home: it wants the line folder: ${folder}`,
+    })
   const where = isNew ? `knox.yaml is ${path}` : `${path} was there already and was left alone`
   knox.result(`${names.length} files are in ${folder}; ${where}`, { folder, files: names })
   return undefined
@@ -190,7 +222,7 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
   renew: (knox) => reissue(knox, renewLogins, 'new keys and certificates'),
 }
 
-/** Exit: 0 done, 2 short passphrase, 3 a file is missing, damaged or too open, 4 keys exist, 12 wrong passphrase. */
+/** Exit: 0 done, 2 short passphrase, 3 a file is missing, damaged or too open, or cannot be written, 4 keys exist, 12 wrong passphrase. */
 export const keys = defineCommand({
   name: 'keys',
   summary: 'the keys and certificates of the box, made at home',
@@ -201,7 +233,7 @@ export const keys = defineCommand({
     'sign     new certificates for the keys that the logins have',
     'renew    new keys for the logins, and certificates',
     'backup   one encrypted file of all keys and knox.yaml, that openssl and tar open anywhere, and a page for printing',
-    'restore  the keys and knox.yaml back from that file; nothing that is there is replaced',
+    'restore  the keys and knox.yaml back from that file; nothing that is there is replaced, and it can be repeated',
     '',
     'The box trusts the CA key: after sign or renew nothing changes there, and the certificates before still open it;',
     'docs/keys.md says how to shut out a login that was stolen.',
@@ -210,7 +242,7 @@ export const keys = defineCommand({
     'passphrase-file': { type: 'string', value: 'FILE', help: 'passphrase of the keys, first line' },
     force: {
       type: 'boolean',
-      help: 'init: move keys that exist to a sub-folder and make new ones; backup: replace the file',
+      help: 'init: move keys that exist to a sub-folder and make new ones; backup: replace the files',
     },
     to: {
       type: 'string',

@@ -1,11 +1,18 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile, rename, rm } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import * as z from 'zod'
 import { KnoxError } from '../core/errors.ts'
 import { KEY_FILES } from '../core/keys.ts'
 import type { Secret } from '../core/secret.ts'
-import { exists, readTextIfAny, withTempDir, writeFileAtomic } from '../system/files.ts'
+import {
+  exists,
+  nameBeside,
+  readTextIfAny,
+  syncFolder,
+  withTempDir,
+  writeFileAtomic,
+} from '../system/files.ts'
 import { run } from '../system/process.ts'
 import { MADE_FILES } from './key-files.ts'
 import { recoverySheet } from './recovery-sheet.ts'
@@ -108,13 +115,13 @@ export interface BackupKeysOptions {
   readonly out: string
   readonly passphrase: Secret
   readonly now: Date
-  /** replace a file that stands there */
+  /** replace files that stand there */
   readonly force: boolean
 }
 
 /**
  * Makes one encrypted file of the key folder and a sheet for printing beside it, and opens it once with openssl and tar.
- * Throws `refused` if it is there already, `verification` if it does not open (then it is removed), `platform` without openssl.
+ * Throws `refused` if one of them is there already, `verification` if it does not open (then it is removed), `platform` without openssl.
  */
 export const backupKeys = async (folder: string, options: BackupKeysOptions): Promise<KeysBackup> => {
   const { boxName, passphrase, now, force } = options
@@ -136,15 +143,19 @@ export const backupKeys = async (folder: string, options: BackupKeysOptions): Pr
     { name: CONFIG_MEMBER, data: Buffer.from(options.config) },
     { name: SHEET_MEMBER, data: Buffer.from(page) },
   ]
-  if (!force && (await exists(out)))
-    throw new KnoxError('refused', `${out} exists already`, ['nothing was changed; --force replaces it'])
+  for (const file of force ? [] : [out, sheet])
+    if (await exists(file))
+      throw new KnoxError('refused', `${file} exists already`, [
+        `nothing was changed; --force replaces ${basename(out)} and ${basename(sheet)}`,
+      ])
   // an older copy stays until the new one has been opened; by rename, since a stick's FAT knows no links
-  const unproved = `${out}.new`
+  const unproved = nameBeside(out)
   try {
     await writeFileAtomic(unproved, seal(packUstar(members), passphrase), { replace: true })
     await openOnce(unproved, passphrase, members)
     await writeFileAtomic(sheet, page, { replace: true, mode: 0o644 })
     await rename(unproved, out)
+    await syncFolder(dirname(out))
   } catch (error) {
     await rm(unproved, { force: true })
     throw error

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { KnoxError, messageOf } from '../core/errors.ts'
 import { KEY_FILES } from '../core/keys.ts'
 import { Secret } from '../core/secret.ts'
+import { exists } from '../system/files.ts'
 import { CONFIG_MEMBER, SHEET_MEMBER } from './backup-keys.ts'
 import { ensureKeyFolder } from './init-keys.ts'
 import { placeNewFiles } from './place-files.ts'
@@ -31,9 +32,24 @@ export const openKeysBackup = async (file: string, passphrase: Secret): Promise<
   return { config, files }
 }
 
-/** Puts the files into a key folder (0700, files 0600). Throws `refused` if one of them is there: nothing is replaced. */
-export const restoreKeys = async (folder: string, files: readonly Member[]): Promise<void> => {
+/** True if the file is there with these bytes. Throws `refused` if something else has its name. */
+const stands = async (path: string, data: Buffer): Promise<boolean> => {
+  if (!(await exists(path))) return false
+  const found = await readFile(path).catch(() => undefined)
+  if (found?.equals(data) === true) return true
+  throw new KnoxError('refused', `${path} exists already, and is not what the backup holds`, [
+    'nothing was changed; --to DIR puts the keys into another folder',
+  ])
+}
+
+/**
+ * Puts the files into a key folder (0700, files 0600); one that is there already with the same bytes stays, so that a run that
+ * was cut off can be repeated. Throws `refused` if one of them is there with others: nothing is replaced.
+ */
+export const restoreKeys = async (folder: string, backup: readonly Member[]): Promise<void> => {
   await ensureKeyFolder(folder)
+  const files: Member[] = []
+  for (const file of backup) if (!(await stands(join(folder, file.name), file.data))) files.push(file)
   const folders = [...new Set(files.map(({ name }) => name.split('/').slice(0, -1).join('/')))]
   // the top last: where its files stand, all others do
   for (const below of folders.sort().reverse()) {

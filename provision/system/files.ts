@@ -71,6 +71,10 @@ export const syncFolder = async (path: string): Promise<void> => {
   }
 }
 
+/** A name that nothing has, in the folder of this one. */
+export const nameBeside = (path: string): string =>
+  join(dirname(path), `.${randomBytes(6).toString('hex')}.tmp`)
+
 export interface WriteOptions {
   /** file mode, default 0600 */
   readonly mode?: number
@@ -84,7 +88,7 @@ export const writeFileAtomic = async (
   data: string | Buffer | Secret,
   options: WriteOptions = {},
 ) => {
-  const temporary = join(dirname(path), `.${randomBytes(6).toString('hex')}.tmp`)
+  const temporary = nameBeside(path)
   const file = await open(temporary, 'wx', 0o600)
   try {
     try {

@@ -57,6 +57,7 @@ test('all keys come back from the file, with knox.yaml and the keys that were re
   await writeFile(join(folder, 'deletions.json'), Buffer.alloc(5 * 1024 * 1024))
   const made = await knox(['backup', 'stick.tar'])
   assert.equal(made.code, 0, made.stderr)
+  assert.match(made.stdout, /unmount the stick before it is pulled out/)
   assert.match(made.stdout, /opened once with openssl and tar[^]*tar -xf \S*stick\.tar && openssl dgst/)
   assert.equal((await lastKeysBackup(folder))?.file, join(dir, 'stick.tar'))
   assert.equal((await stat(join(dir, 'stick.tar'))).mode & 0o777, 0o600)
@@ -75,9 +76,51 @@ test('all keys come back from the file, with knox.yaml and the keys that were re
   const modes = spawnSync('find', [folder, '-type', 'f', '!', '-perm', '600'], { encoding: 'utf8' })
   assert.equal(modes.stdout, '')
   assert.equal((await stat(folder)).mode & 0o777, 0o700)
-  // once more: nothing that is there is replaced
+  // once more: what is there is as it should be, and other files are not replaced
+  const same = await knox(['restore', 'stick.tar'])
+  assert.deepEqual([same.code, /was left alone/.test(same.stdout)], [0, true], same.stderr)
+  await writeFile(join(folder, 'geli.key'), 'another key')
+  await rm(join(folder, 'knox-ca'))
   const again = await knox(['restore', 'stick.tar'])
-  assert.deepEqual([again.code, /exists already/.test(again.stderr)], [4, true], again.stderr)
+  assert.deepEqual([again.code, /geli\.key exists already/.test(again.stderr)], [4, true], again.stderr)
+  assert.equal(await readFile(join(folder, 'geli.key'), 'utf8'), 'another key')
+  assert.ok(!(await readdir(folder)).includes('knox-ca'))
+})
+
+test('a restore that was cut off goes on when it is said again', async (t) => {
+  const { dir, folder, knox } = await makeHome(t)
+  const before = await contents(folder)
+  assert.equal((await knox(['backup', 'stick.tar'])).code, 0)
+  const [aside = ''] = (await readdir(folder)).filter((name) => name.startsWith('replaced-'))
+  // cut off between the sub-folder and the top, then before knox.yaml
+  for (const name of await readdir(folder))
+    if (name !== aside) await rm(join(folder, name), { recursive: true })
+  const yaml = join(dir, 'later/knox.yaml')
+  const words = ['restore', 'stick.tar', '--config', yaml]
+  const cut = await knox(words)
+  assert.deepEqual([cut.code, /bug in knox/.test(cut.stderr)], [3, false], cut.stderr)
+  assert.match(cut.stderr, /later\/knox\.yaml cannot be written[^]*the keys are in/)
+  assert.deepEqual(await contents(folder), before)
+  await mkdir(join(dir, 'later'))
+  const whole = await knox(words)
+  assert.deepEqual([whole.code, whole.stdout.includes(`knox.yaml is ${yaml}`)], [0, true], whole.stderr)
+  assert.equal(await readFile(yaml, 'utf8'), await readFile(join(dir, 'knox.yaml'), 'utf8'))
+})
+
+test('keys that are put elsewhere are found there: knox.yaml names the folder', async (t) => {
+  const { dir, knox } = await makeHome(t)
+  assert.equal((await knox(['backup', 'stick.tar'])).code, 0)
+  const to = ['restore', 'stick.tar', '--to', 'new', '--config']
+  const moved = await knox([...to, 'moved.yaml'])
+  assert.equal(moved.code, 0, moved.stderr)
+  assert.match(await readFile(join(dir, 'moved.yaml'), 'utf8'), /^# mine\n/)
+  const listed = await knox(['list', '--config', 'moved.yaml'])
+  assert.deepEqual([listed.code, listed.stdout.split('\n')[0]], [0, join(dir, 'new')], listed.stderr)
+  // a knox.yaml that is there stays, and what it lacks is told
+  const told = await knox([...to, 'knox.yaml'])
+  assert.equal(told.code, 0, told.stderr)
+  assert.match(told.stderr, new RegExp(`does not name that folder[^]*folder: ${dir}/new`))
+  assert.match(await readFile(join(dir, 'knox.yaml'), 'utf8'), /folder: \S+\/keys\n/)
 })
 
 test('a file that is there stays unless --force is said, and none is put into the key folder itself', async (t) => {
@@ -86,6 +129,15 @@ test('a file that is there stays unless --force is said, and none is put into th
   assert.equal((await knox(['backup', 'stick.tar'])).code, 4)
   assert.equal(await readFile(join(dir, 'stick.tar'), 'utf8'), 'photographs')
   assert.equal((await knox(['backup', 'stick.tar', '--force'])).code, 0)
+  await rm(join(dir, 'stick.tar'))
+  await writeFile(join(dir, 'stick.tar.txt'), 'notes')
+  await writeFile(join(dir, 'stick.tar.new'), 'newer photographs')
+  const refused = await knox(['backup', 'stick.tar'])
+  assert.deepEqual([refused.code, /stick\.tar\.txt exists already/.test(refused.stderr)], [4, true])
+  assert.equal(await readFile(join(dir, 'stick.tar.txt'), 'utf8'), 'notes')
+  assert.equal((await knox(['backup', 'stick.tar', '--force'])).code, 0)
+  assert.equal(await readFile(join(dir, 'stick.tar.new'), 'utf8'), 'newer photographs')
+  assert.ok(!(await readdir(dir)).some((name) => name.endsWith('.tmp')))
   assert.equal((await knox(['backup', join(folder, 'copy.tar')])).code, 2)
   assert.equal((await knox(['backup'])).code, 2)
 })
@@ -112,7 +164,7 @@ test('a file that the openssl here cannot open is no backup: it is removed', asy
     PATH: `${dir}/bin:${process.env['PATH'] ?? ''}`,
   })
   assert.deepEqual([code, /does not open as it should/.test(stderr)], [14, true], stderr)
-  assert.ok(!(await readdir(dir)).some((name) => name.startsWith('stick')))
+  assert.ok(!(await readdir(dir)).some((name) => name.startsWith('stick') || name.endsWith('.tmp')))
 })
 
 test('an older copy stays as it was if the new one does not open, even with --force', async (t) => {
@@ -124,7 +176,7 @@ test('an older copy stays as it was if the new one does not open, even with --fo
   const env = { PATH: `${dir}/bin:${process.env['PATH'] ?? ''}` }
   assert.equal((await knox(['backup', 'stick.tar', '--force'], env)).code, 14)
   assert.ok((await readFile(join(dir, 'stick.tar'))).equals(older))
-  assert.ok(!(await readdir(dir)).includes('stick.tar.new'))
+  assert.ok(!(await readdir(dir)).some((name) => name.endsWith('.new') || name.endsWith('.tmp')))
 })
 
 test('a folder that is not complete is not backed up', async (t) => {

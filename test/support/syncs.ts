@@ -15,7 +15,7 @@ export const onSync = async (
 ): Promise<readonly (readonly string[])[]> => {
   const { ino } = await stat(folder)
   const handle = await open(folder)
-  const prototype = Object.getPrototypeOf(handle) as FileHandle
+  const prototype = Object.getPrototypeOf(handle) as { sync: (this: FileHandle) => Promise<void> }
   await handle.close()
   const seen: (readonly string[])[] = []
   t.mock.restoreAll()
