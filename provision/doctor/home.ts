@@ -103,7 +103,7 @@ const schedule: Check<Patient> = {
     return commandOf(line) === commandOf(cronLine(job))
       ? ok(line.split(' ').slice(0, 5).join(' '))
       : attention(
-          'the line in your crontab is for another node or another place of knox',
+          'the line in your crontab is for another node or another place of knox, or an older knox wrote it',
           'knox schedule writes it anew',
         )
   },

@@ -64,8 +64,9 @@ export const cronLine = (cronJob: CronJob): string => {
   for (const path of [node, script, config, log])
     if (/[\n\r]/.test(path))
       throw new KnoxError('usage', 'a path with a line break cannot stand in a crontab')
-  const command = quoteAll([node, script, ...JOBS[job].words, '--config', config])
-  const line = `${minute} ${hour} ${JOBS[job].days} ${escaped(`PATH=${PATH} ${command} >>${quote(log)} 2>&1 ${markOf(config, job)}`)}`
+  const command = `PATH=${PATH} ${quoteAll([node, script, ...JOBS[job].words, '--config', config])} >>${quote(log)} 2>&1`
+  // SHELL= above it may name csh; to that a quoted word and a comment mean the same
+  const line = `${minute} ${hour} ${JOBS[job].days} ${escaped(`/bin/sh -c ${quote(command)} ${markOf(config, job)}`)}`
   if (Buffer.byteLength(line) > LONGEST_LINE)
     throw new KnoxError('usage', 'the line for the crontab would be too long', ['use shorter paths'])
   return line

@@ -159,7 +159,10 @@ describe('knox setup', () => {
       last.screen(),
       /\[x\] the first backup: [^]*\[x\] copy of the keys: [^]*\[ \] the other house: /,
     )
-    assert.match(await world.home('crontab -l'), /^15 3 \* \* \* PATH=\S+ \S+ \S+ snapback --config /m)
+    assert.match(
+      await world.home('crontab -l'),
+      /^15 3 \* \* \* \/bin\/sh -c 'PATH=\S+ \S+ \S+ snapback --config /m,
+    )
     assert.ok(!last.screen().includes(PASSPHRASE))
     await lockedAgain(world)
   })

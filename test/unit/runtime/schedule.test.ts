@@ -22,22 +22,41 @@ test('a time of day is read, and nothing else', () => {
     assert.throws(() => parseTime(word), knoxError('usage'), word)
 })
 
-test('what cron hands to sh runs knox with those very words and that log', async (t) => {
-  const dir = await tempFolder(t)
-  const node = await writeProgram(dir, 'node %d', `printf '%s\\n' "$@" "$PATH"`)
-  const log = join(dir, "it's 100% mine")
-  const line = cronLine({ ...job(`${dir}/a 5% "knox".yaml`), node, log })
-  const command = line.split(' ').slice(5).join(' ')
-  // cron(8): an unescaped % is a newline, \% a %
-  assert.ok(!/(?<!\\)%/.test(command))
-  const { status } = spawnSync('/bin/sh', ['-c', command.replaceAll(String.raw`\%`, '%')], { env: {} })
-  assert.equal(status, 0)
-  const [script, verb, flag, config, PATH] = (await readFile(log, 'utf8')).split('\n')
-  assert.deepEqual(
-    [script, verb, flag, config],
-    [job('').script, 'snapback', '--config', `${dir}/a 5% "knox".yaml`],
+const hasShell = (shell: string) => spawnSync(shell, ['-c', 'exit 0']).error === undefined
+
+// a SHELL= of the owner's crontab holds for every line below it
+for (const shell of ['/bin/sh', 'csh', 'tcsh', 'bash', 'mksh'])
+  test(
+    `what cron hands to ${shell} runs knox with those very words and that log`,
+    { skip: hasShell(shell) ? false : `no ${shell} here` },
+    async (t) => {
+      const dir = await tempFolder(t)
+      const node = await writeProgram(dir, 'node %d', `printf '%s\\n' "$@" "$PATH"`)
+      const log = join(dir, "it's 100% mine!")
+      const yaml = `${dir}/a 5% "knox"!'s \`$x\`.yaml`
+      const line = cronLine({ ...job(yaml), node, log })
+      const crontab = withLine(`SHELL=${shell}\n`, yaml, line)
+      const command = (findLine(crontab, yaml) ?? '').split(' ').slice(5).join(' ')
+      // cron(8): an unescaped % is a newline, \% a %
+      assert.ok(!/(?<!\\)%/.test(command))
+      const { status, stderr } = spawnSync(shell, ['-c', command.replaceAll(String.raw`\%`, '%')], {
+        env: {},
+        encoding: 'utf8',
+      })
+      assert.equal(status, 0, stderr)
+      const [script, verb, flag, config, PATH] = (await readFile(log, 'utf8')).split('\n')
+      assert.deepEqual([script, verb, flag, config], [job('').script, 'snapback', '--config', yaml])
+      assert.match(PATH ?? '', /^\/sbin:.*\/usr\/local\/bin$/)
+    },
   )
-  assert.match(PATH ?? '', /^\/sbin:.*\/usr\/local\/bin$/)
+
+test('a line that an earlier knox wrote is found, and replaced in its place', () => {
+  const older =
+    '5 7 * * * PATH=/sbin:/bin /usr/bin/node /k/knox.mjs snapback --config /k/5\\%.yaml >>/k/knox.log 2>&1 # knox: /k/5\\%.yaml'
+  const crontab = `SHELL=/bin/csh\n${older}\n0 1 * * * true\n`
+  assert.equal(findLine(crontab, '/k/5%.yaml'), older)
+  const line = cronLine(job('/k/5%.yaml'))
+  assert.equal(withLine(crontab, '/k/5%.yaml', line), `SHELL=/bin/csh\n${line}\n0 1 * * * true\n`)
 })
 
 test('its own line is replaced in its place or taken out; all others stay as they were', () => {
@@ -93,7 +112,7 @@ esac`,
   assert.equal(first.status, 0, first.stderr)
   assert.match(
     await readFile(join(dir, 'tab'), 'utf8'),
-    /^30 3 \* \* \* PATH=\S+ \S+ \S+knox\.mjs snapback --config \S+ >>\S+knox\.log 2>&1 # knox: \S+\n$/m,
+    /^30 3 \* \* \* \/bin\/sh -c 'PATH=\S+ \S+ \S+knox\.mjs snapback --config \S+ >>\S+knox\.log 2>&1' # knox: \S+\n$/m,
   )
   await writeFile(join(dir, 'tab'), `# mine\n${await readFile(join(dir, 'tab'), 'utf8')}0 1 * * * true\n`)
   assert.equal(knox('--time', '4:30').status, 0)
