@@ -2,7 +2,7 @@ import type { Address } from '../core/names.ts'
 import { findSsh } from '../system/find-ssh.ts'
 import { hostsOf, type Network } from '../system/networks.ts'
 import { run } from '../system/process.ts'
-import { sshArgv } from '../tools/ssh.ts'
+import { LOOK_WORDS, longestLook, sshArgv } from '../tools/ssh.ts'
 import type { Box } from './target.ts'
 
 export interface Discovery {
@@ -13,8 +13,6 @@ export interface Discovery {
   readonly looked: number
 }
 
-/** seconds for a handshake: a Raspberry Pi takes two or three */
-const HANDSHAKE = 30
 const HANDSHAKES_AT_ONCE = 8
 
 /** All that ssh says when the host key was right and no login fits. A server can put these words, but not alone, into an early goodbye. */
@@ -26,8 +24,8 @@ const REFUSED_BY_THE_BOX = /^root@\S+: Permission denied \([a-z,-]*\)\.\r?\n$/
  */
 export const isBox = async (box: Box, address: Address): Promise<boolean> => {
   const target = { folder: box.folder, boxName: box.name, address }
-  const words = ['-o', 'PubkeyAuthentication=no', '-o', 'ConnectTimeout=10']
-  const { exitCode, stderr } = await run(sshArgv(target, 'knox-send', { words }), { timeout: HANDSHAKE })
+  const argv = sshArgv(target, 'knox-send', { words: LOOK_WORDS })
+  const { exitCode, stderr } = await run(argv, { timeout: longestLook(address) })
   return exitCode === 255 && REFUSED_BY_THE_BOX.test(stderr)
 }
 

@@ -5,7 +5,9 @@ import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
 import { KEY_FILES } from '../core/keys.ts'
 import { formatAddress, type Address } from '../core/names.ts'
+import { readTextIfAny, withTempDir } from '../system/files.ts'
 import { run } from '../system/process.ts'
+import { isOnion, longestLook, shownKeyArgv } from '../tools/ssh.ts'
 import { isBox } from './discover.ts'
 import type { DiskState } from './session.ts'
 import { connect, type Box } from './target.ts'
@@ -23,10 +25,13 @@ const fingerprintOf = (line: string): string | undefined => {
 }
 
 /** The fingerprints that a machine shows; not proved, only for a message. */
-const shownBy = async ({ host, port }: Address): Promise<readonly string[]> => {
-  const { stdout } = await run(['ssh-keyscan', '-T', '10', '-p', port.toString(), host], { timeout: 30 })
-  return [...new Set(stdout.split('\n').flatMap((line) => fingerprintOf(line) ?? []))]
-}
+const shownBy = (address: Address): Promise<readonly string[]> =>
+  withTempDir(async (dir) => {
+    const knownHosts = join(dir, KEY_FILES.knownHosts)
+    await run(shownKeyArgv(address, knownHosts), { timeout: longestLook(address) })
+    const lines = ((await readTextIfAny(knownHosts)) ?? '').split('\n')
+    return [...new Set(lines.flatMap((line) => fingerprintOf(line) ?? []))]
+  })
 
 /**
  * The error for an address where ssh met another host key than the box's, or none that was proved: `key-rejected` with both
@@ -57,7 +62,9 @@ export const notTheBox = async (box: Box, address: Address): Promise<KnoxError> 
   return theirs.length > 0
     ? otherMachine(box, address, theirs)
     : new KnoxError('unreachable', `the box does not answer at ${formatAddress(address)}`, [
-        'is it there, and is the port forwarded to it? knox.yaml was not changed',
+        isOnion(address)
+          ? 'is it there, and does Tor run here, at 127.0.0.1:9050? knox.yaml was not changed'
+          : 'is it there, and is the port forwarded to it? knox.yaml was not changed',
       ])
 }
 

@@ -69,9 +69,29 @@ export const sshConfigText = (
 export const knownHostsText = (boxName: string, publicKey: string): string =>
   `${boxName} ${publicKey.trim().split(' ').slice(0, 2).join(' ')}\n`
 
+/** True for an address that only Tor leads to; its name is nobody else's business, a name server's neither. */
+export const isOnion = ({ host }: Address): boolean => /\.onion\.?$/i.test(host)
+
+/** Tor first finds the service and makes a way to it, which takes more than ConnectTimeout is elsewhere. */
+const TOR_SECONDS = 60
+
 /** An onion service is reached through Tor's own port; nc(1) of FreeBSD's base and OpenBSD's on Debian take these words. */
-const proxyWords = ({ host }: Address): readonly string[] =>
-  host.toLowerCase().endsWith('.onion') ? ['-o', 'ProxyCommand=nc -X 5 -x 127.0.0.1:9050 %h %p'] : []
+const proxyWords = (address: Address): readonly string[] =>
+  isOnion(address)
+    ? ['-o', `ConnectTimeout=${TOR_SECONDS}`, '-o', 'ProxyCommand=nc -X 5 -x 127.0.0.1:9050 %h %p']
+    : []
+
+/** seconds for a look at who is there */
+const LOOK_SECONDS = 10
+
+/** The words of a look at who is there: it is short, and offers no login. */
+export const LOOK_WORDS: readonly string[] = [
+  ...['-o', 'PubkeyAuthentication=no'],
+  ...['-o', `ConnectTimeout=${LOOK_SECONDS}`],
+]
+
+/** seconds after which a look has failed: the handshake of a Raspberry Pi takes two or three, those of a busy one more */
+export const longestLook = (address: Address): number => (isOnion(address) ? TOR_SECONDS : LOOK_SECONDS) + 20
 
 /** ssh as one of knox's logins. `agent` is the socket of a private agent, `words` are further options. */
 export const sshArgv = (
@@ -84,14 +104,33 @@ export const sshArgv = (
   `${target.folder}/${KEY_FILES.sshConfig}`,
   '-T',
   ...(options.agent === undefined ? [] : ['-o', `IdentityAgent=${options.agent}`]),
-  ...(options.words ?? []),
   ...proxyWords(target.address),
+  ...(options.words ?? []),
   '-o',
   `HostName=${target.address.host}`,
   '-p',
   target.address.port.toString(),
   login,
   ...(options.command === undefined ? [] : ['--', options.command]),
+]
+
+/**
+ * ssh that takes whatever host key it is shown and writes it to a known_hosts of its own, then goes. The key is not proved.
+ * ssh-keyscan(1) would do it too, but knows no way through Tor.
+ */
+export const shownKeyArgv = (address: Address, knownHosts: string): readonly string[] => [
+  ...['ssh', '-F', '/dev/null', '-T'],
+  ...proxyWords(address),
+  ...LOOK_WORDS,
+  ...[
+    'BatchMode=yes',
+    'PreferredAuthentications=none',
+    'StrictHostKeyChecking=no',
+    `UserKnownHostsFile="${knownHosts}"`,
+    'GlobalKnownHostsFile=/dev/null',
+    'LogLevel=ERROR',
+  ].flatMap((setting) => ['-o', setting]),
+  ...['-l', 'root', '-p', address.port.toString(), address.host, 'true'],
 ]
 
 const OTHER_HOST_KEY = 'whoever answers at this address has another host key than the box'

@@ -23,12 +23,17 @@ export interface Link {
 export interface Sick extends AlertHome {
   readonly bin: string
   readonly look: () => Promise<{ readonly code: number; readonly links: readonly Link[] }>
-  /** the box: what it answers to a login, and to a session */
-  readonly box: (session: readonly string[], door?: string) => Promise<void>
+  /** the box: what it answers to a login, and to a session, and what host key it shows who takes any */
+  readonly box: (session: readonly string[], door?: string, shown?: string) => Promise<void>
 }
 
 const DOOR = 'echo "root@192.0.2.1: Permission denied (publickey)." >&2; exit 255'
 const GOOD = ['say knox 1 knox locked', 'hear bye', 'say locked']
+
+/** As ssh with StrictHostKeyChecking=no: the key that it is shown goes into the known_hosts that it was given. */
+const showing = (line: string): string =>
+  `for word; do case "$word" in UserKnownHostsFile=*) known="\${word#*=}" ;; esac; done
+known="\${known#?}"; [ -z '${line}' ] || echo '${line}' >"\${known%?}"; exit 255`
 
 const FAKE_BOX = join(import.meta.dirname, '../../support/fake-box.sh')
 export const SCRIPT = join(import.meta.dirname, '../../../scripts/knox.mjs')
@@ -48,7 +53,6 @@ export const healthy = async (t: TestContext): Promise<Sick> => {
   await home.zfs(['wd: a=1 b=2'], { 'wd@a': now + DAY, 'wd@b': now + HOUR, wd: now + DAY })
   await home.proved(now + HOUR, ['bk: a=1 b=2'])
   await writeProgram(bin, 'zpool', String.raw`printf 'ONLINE\t41%%\n'`)
-  await writeProgram(bin, 'ssh-keyscan', 'exit 0')
   const line = cronLine({
     ...{ hour: 17, minute: 59, node: process.execPath, script: SCRIPT },
     ...{ config: file, log: join(home.folder, 'knox.log') },
@@ -57,11 +61,11 @@ export const healthy = async (t: TestContext): Promise<Sick> => {
   await writeProgram(bin, 'crontab', `cat '${home.dir}/crontab'`)
   await writeFile(join(home.folder, 'geli-metadata-da0.bin'), metadataOf())
   await mkdir(join(home.dir, 'stick'))
-  const box: Sick['box'] = (session, door = DOOR) =>
+  const box: Sick['box'] = (session, door = DOOR, shown = '') =>
     writeProgram(
       bin,
       'ssh',
-      `case "$*" in\n-V) echo OpenSSH_9.2p1 >&2 ;;\n*PubkeyAuthentication=no*) ${door} ;;\n*) exec sh '${FAKE_BOX}' ${session.map((word) => `'${word}'`).join(' ')} ;;\nesac`,
+      `case "$*" in\n-V) echo OpenSSH_9.2p1 >&2 ;;\n*StrictHostKeyChecking=no*) ${showing(shown)} ;;\n*PubkeyAuthentication=no*) ${door} ;;\n*) exec sh '${FAKE_BOX}' ${session.map((word) => `'${word}'`).join(' ')} ;;\nesac`,
     ).then(() => undefined)
   await box(GOOD)
   await backupKeys(home.folder, {

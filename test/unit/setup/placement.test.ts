@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { Secret } from '../../../provision/core/secret.ts'
 import { initKeys } from '../../../provision/keys/key-folder.ts'
 import { placement } from '../../../provision/setup/placement.ts'
-import { knoxError } from '../../support/expect.ts'
+import { knoxError, withEnv, writeProgram } from '../../support/expect.ts'
 import { worldOf } from '../../support/wizard.ts'
 import { noSshd, startSshd } from '../image/sshd.ts'
 
@@ -60,6 +60,53 @@ describe('an address in the other house', { skip: noSshd }, () => {
       knoxError('unreachable', /host key is shown at 127\.0\.0\.1:.*but it was not proved.*try again/s),
     )
     assert.equal(await yaml(), before)
+  })
+
+  describe('behind an onion service', () => {
+    const ONION = `${'a'.repeat(56)}.onion`
+
+    /** Tor for one port here. The hidden name goes to nobody else: a look past Tor leaves its mark. */
+    const withTor = async (t: TestContext, dir: string, port: number) => {
+      const bin = join(dir, 'bin')
+      await mkdir(bin)
+      const joined = `s = require("net").connect(${port}, "127.0.0.1"); process.stdin.pipe(s).pipe(process.stdout)`
+      await writeProgram(
+        bin,
+        'nc',
+        `[ "$*" = '-X 5 -x 127.0.0.1:9050 ${ONION} 22' ] || exit 64\nexec '${process.execPath}' -e '${joined}'`,
+      )
+      await writeProgram(bin, 'ssh-keyscan', `: >'${dir}/looked-past-tor'`)
+      withEnv(t, { PATH: `${bin}:${process.env['PATH'] ?? ''}` })
+    }
+
+    test('the box is proved by way of Tor', async (t) => {
+      let port = 0
+      const { dir, world, yaml } = await start(t, ({ box }) => ((port = box), ONION))
+      await withTor(t, dir, port)
+      await placement.act(world)
+      assert.match(await yaml(), new RegExp(`addresses: \\[ ?${ONION}, `))
+    })
+
+    test('another machine is refused with both fingerprints, and the name is looked up nowhere', async (t) => {
+      let port = 0
+      const { dir, world, yaml, keys, other } = await start(t, ({ stranger }) => ((port = stranger), ONION))
+      await withTor(t, dir, port)
+      const before = await yaml()
+      for (const key of [`${other}.pub`, join(keys, 'ssh_host_ed25519_key.pub')])
+        await assert.rejects(
+          placement.act(world),
+          knoxError('key-rejected', new RegExp(printOf(key).replaceAll('+', '\\+'))),
+        )
+      assert.equal(await yaml(), before)
+      assert.ok(!(await readdir(dir)).includes('looked-past-tor'))
+    })
+
+    test('where nobody answers Tor here is asked for too', async (t) => {
+      const { dir, world } = await start(t, () => ONION)
+      await withTor(t, dir, 1)
+      await assert.rejects(placement.act(world), knoxError('unreachable', /does Tor run here/))
+      assert.ok(!(await readdir(dir)).includes('looked-past-tor'))
+    })
   })
 
   test('at a port where nobody is forwarded to the box is told as that', async (t) => {

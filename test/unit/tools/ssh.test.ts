@@ -4,7 +4,13 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { LOGINS, type Login } from '../../../provision/core/keys.ts'
-import { knownHostsText, SSH_FAILURES, sshArgv, sshConfigText } from '../../../provision/tools/ssh.ts'
+import {
+  knownHostsText,
+  shownKeyArgv,
+  SSH_FAILURES,
+  sshArgv,
+  sshConfigText,
+} from '../../../provision/tools/ssh.ts'
 import { tempFolder } from '../../support/expect.ts'
 
 const noSsh = spawnSync('ssh', ['-V']).error === undefined ? false : 'no ssh here'
@@ -72,6 +78,21 @@ describe('knox’s ssh configuration, as ssh reads it', { skip: noSsh }, () => {
   })
 })
 
+describe('a look at the key that is shown', { skip: noSsh }, () => {
+  test('offers no login, asks nobody, and reads and writes no file but its own', () => {
+    const [file = '', ...words] = shownKeyArgv({ host: 'fe80::1%lo', port: 2222 }, '/a b/known_hosts')
+    const { stdout, stderr, status } = spawnSync(file, ['-G', ...words], { encoding: 'utf8' })
+    assert.equal(status, 0, stderr)
+    for (const line of [
+      ...['hostname fe80::1%lo', 'port 2222', 'user root', 'batchmode yes', 'connecttimeout 10'],
+      ...['userknownhostsfile /a b/known_hosts', 'globalknownhostsfile /dev/null'],
+      ...['pubkeyauthentication false', 'preferredauthentications none', 'stricthostkeychecking false'],
+    ])
+      assert.ok(stdout.split('\n').includes(line), `${line}, but ${stdout}`)
+    assert.ok(!stdout.includes('proxycommand'))
+  })
+})
+
 describe('ssh', () => {
   test('is called with knox’s own file; an address of any kind is one word, a command comes after --', () => {
     const target = { folder: '/k', boxName: 'knox', address: { host: 'fe80::1%em0', port: 22 } }
@@ -128,12 +149,28 @@ describe('ssh', () => {
 })
 
 describe('an onion service (facts 11.32)', () => {
+  test('has a minute for its first connection, whoever asks for less', { skip: noSsh }, () => {
+    const onion = { host: `${'a'.repeat(56)}.onion`, port: 22 }
+    const target = { folder: '/k', boxName: 'knox', address: onion }
+    for (const argv of [
+      sshArgv(target, 'knox-send', { words: ['-o', 'ConnectTimeout=10'] }).with(2, '/dev/null'),
+      shownKeyArgv(onion, '/k/known_hosts'),
+    ]) {
+      const [file = '', ...words] = argv
+      const { stdout, stderr } = spawnSync(file, ['-G', ...words], { encoding: 'utf8' })
+      assert.match(stdout, /^connecttimeout 60$/m, stderr)
+      assert.match(stdout, /^proxycommand nc -X 5 -x 127\.0\.0\.1:9050 %h %p$/m)
+    }
+  })
+
   const words = (host: string) =>
     sshArgv({ folder: '/keys', boxName: 'knox', address: { host, port: 22 } }, 'knox-send').join(' ')
 
   test('is reached through Tor on this machine, and nothing else is', () => {
     const onion = `${'a'.repeat(56)}.onion`
     assert.match(words(onion), /-o ProxyCommand=nc -X 5 -x 127\.0\.0\.1:9050 %h %p -o HostName=a+\.onion/)
+    for (const host of [onion.toUpperCase(), `${onion}.`])
+      assert.ok(words(host).includes('ProxyCommand'), host)
     for (const host of ['192.0.2.1', 'onion.example.net', 'x.onion.example.net'])
       assert.ok(!words(host).includes('ProxyCommand'), host)
   })
