@@ -42,9 +42,16 @@ const isMadeWithKeys = (name: string): boolean => name === KEY_FILES.card || nam
 export const planInit = async (folder: string, force: boolean): Promise<InitPlan> => {
   const found = await Promise.all(MADE_FILES.map((name) => exists(join(folder, name))))
   const replaced = MADE_FILES.filter((_, index) => found[index])
+  const last = MADE_FILES.at(-1) ?? ''
   if (replaced.length > 0 && !force)
     throw new KnoxError('refused', `there are keys in ${folder} already: ${replaced.join(', ')}`, [
       'nothing was changed',
+      ...(replaced.includes(last)
+        ? []
+        : [
+            `${last} is missing, which is made last: if an init was cut off, nothing was prepared with these yet, and knox keys init --force begins anew`,
+            'was it lost later? knox keys restore FILE brings it back',
+          ]),
       '--force makes new ones and keeps these in a sub-folder; the box and its disk still need these',
     ])
   const more = replaced.length === 0 ? [] : (await readdir(folder)).filter(isMadeWithKeys).sort()
