@@ -107,7 +107,8 @@ export const sshArgv = (
   ...proxyWords(target.address),
   ...(options.words ?? []),
   '-o',
-  `HostName=${target.address.host}`,
+  // ssh expands % here; a link-local address has one
+  `HostName=${target.address.host.replaceAll('%', '%%')}`,
   '-p',
   target.address.port.toString(),
   login,

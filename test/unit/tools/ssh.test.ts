@@ -102,11 +102,15 @@ describe('ssh', () => {
       '/k/ssh_config',
       '-T',
       '-o',
-      'HostName=fe80::1%em0',
+      'HostName=fe80::1%%em0',
       '-p',
       '22',
       'knox-send',
     ])
+    // what ssh itself makes of it
+    const [, , , ...words] = sshArgv(target, 'knox-send')
+    const { stdout } = spawnSync('ssh', ['-G', '-F', '/dev/null', ...words], { encoding: 'utf8' })
+    assert.match(stdout, /^hostname fe80::1%em0$/m)
     assert.deepEqual(sshArgv(target, 'knox-shell', { command: '-x' }).slice(-3), ['knox-shell', '--', '-x'])
   })
 
