@@ -6,7 +6,7 @@ import { parseAddress, type Address } from '../core/names.ts'
 import { quoteForLogin } from '../core/quote.ts'
 import { withTempDir } from '../system/files.ts'
 import { openChannel, run, runOnTerminal } from '../system/process.ts'
-import { runnerAt, type Place } from '../system/runner.ts'
+import { failureOf, runnerAt, type Place } from '../system/runner.ts'
 import { SSH_FAILURES } from '../tools/ssh.ts'
 
 /** The owner's own way into a machine: his ssh, his configuration, his agent, his password at ssh's own question. */
@@ -127,18 +127,22 @@ export const withOwnLogin = <T>(
     }
   })
 
-/** True if the machine refuses the owner's plain keys now, though it shows knox's host key. */
+/**
+ * True if the machine refuses the owner's plain keys now, though it shows knox's host key; false if one gets in. Throws what ssh
+ * said where it got no answer to that, such as `unreachable`.
+ */
 export const refusesPlainKeys = async (
   login: OwnLogin,
   box: { readonly folder: string; readonly name: string },
 ): Promise<boolean> => {
   const words = [
     ...['-n', '-o', 'BatchMode=yes', '-o', 'ControlMaster=no', '-o', 'ControlPath=none'],
-    ...['-o', `UserKnownHostsFile=${box.folder}/known_hosts`, '-o', `HostKeyAlias=${box.name}`],
+    ...['-o', `UserKnownHostsFile="${box.folder}/known_hosts"`, '-o', `HostKeyAlias=${box.name}`],
     ...['-o', 'HostKeyAlgorithms=ssh-ed25519', '-o', 'StrictHostKeyChecking=yes'],
   ]
-  const { exitCode, stderr } = await run([...ownSsh({ ...login, user: 'root' }, words), '--', 'true'], {
-    timeout: ANSWER,
-  })
-  return exitCode === 255 && /Permission denied|Too many authentication failures/.test(stderr)
+  const tried = await run([...ownSsh({ ...login, user: 'root' }, words), '--', 'true'], { timeout: ANSWER })
+  // 255 is ssh's own, null a try that took too long
+  if (tried.exitCode !== 255 && tried.exitCode !== null) return false
+  if (/Permission denied|Too many authentication failures/.test(tried.stderr)) return true
+  throw failureOf(tried, SSH_FAILURES)
 }
