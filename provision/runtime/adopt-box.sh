@@ -1,8 +1,9 @@
 #!/bin/sh
-# adopt-box.sh DIR VERB [SECONDS]: puts knox's files in place on a running FreeBSD, and takes them back.
+# adopt-box.sh DIR VERB [SECONDS [PATIENCE]]: puts knox's files in place on a running FreeBSD, and takes them back.
 # POSIX sh for FreeBSD 10.2. DIR holds list (lines "NUMBER MODE PATH", sshd_config last; MODE is link for a link),
 # new/NUMBER, and what is made here: old/NUMBER or old/NUMBER.none, armed, decided, confirmed or undone.
-# Whoever makes the folder decided first, decides: confirm keeps the new files, undo brings the old ones back.
+# Whoever makes the folder decided first, decides: confirm keeps the new files, undo brings the old ones back. It is over
+# once confirmed or undone stands: the folder alone may be all that a power cut has left of it.
 set -u
 PATH=${PATH:-}:/sbin:/bin:/usr/sbin:/usr/bin
 export PATH
@@ -13,6 +14,10 @@ trap '' PIPE HUP
 dir=$1
 verb=$2
 seconds=${3:-300}
+# for a restart: rc.shutdown(8) and init(8) together give up sooner
+patience=${4:-300}
+# for another undo, on a slow card
+others=60
 self=$dir/adopt-box.sh
 boot=/etc/rc.local
 
@@ -171,14 +176,14 @@ back_one() {
 undo() {
   writable
   if ! mkdir decided 2>/dev/null; then
-    [ ! -e confirmed ] || die 'this run is confirmed already'
     # another one is at it, or was cut off: then once more does no harm
     i=0
-    while [ "$i" -lt 20 ]; do
-      [ -e undone ] && return 0
+    until is_decided || [ "$i" -ge "$others" ]; do
       sleep 1
       i=$((i + 1))
     done
+    [ ! -e confirmed ] || die 'this run is confirmed already'
+    [ ! -e undone ] || return 0
   fi
   failed=0
   # first of all the way in
@@ -189,17 +194,18 @@ undo() {
     done <"$part"
   done
   rm -rf new
-  forget_boot
   sync
   service sshd onerestart || service sshd onestart || failed=1
-  [ "$failed" = 0 ] || die 'not all of the old files could be brought back'
+  [ "$failed" = 0 ] || die 'not all of the old files could be brought back; the next start tries it again'
   : >undone
   durable undone
+  forget_boot
+  sync
 }
 
 confirm() {
   writable
-  mkdir decided 2>/dev/null || die 'the machine has undone this run already'
+  mkdir decided 2>/dev/null || [ -e confirmed ] || die 'the machine has undone this run already'
   : >confirmed
   durable confirmed
   rm -rf new
@@ -211,13 +217,35 @@ confirm() {
   fi
 }
 
+# The files stay; only the next start is still to be proved. Home may be gone at any moment, and a switch that is set for a start
+# that nobody looks at would take all back there: so the same process asks for the restart, and confirms again if none comes.
+restart() {
+  [ -e confirmed ] || die 'this run is not confirmed'
+  writable
+  # the first switch, which looks once a second, has seen it by then
+  sleep 2
+  at_boot
+  rm -rf decided confirmed
+  sync
+  (
+    # home gets its answer
+    sleep 2
+    shutdown -r now && sleep "$patience"
+    confirm
+  ) </dev/null >/dev/null 2>&1 &
+}
+
+is_decided() {
+  [ -e confirmed ] || [ -e undone ]
+}
+
 # True once somebody has decided. One sleep measures the time: on a slow machine a loop takes much longer than its sleeps.
 # Nothing is written here: the root may be read-only.
 decided_in_time() {
   sleep "$seconds" &
   timer=$!
   while kill -0 "$timer" 2>/dev/null; do
-    if [ -d decided ]; then
+    if is_decided; then
       kill "$timer"
       return 0
     fi
@@ -235,14 +263,11 @@ reload) reload ;;
 undo) undo ;;
 confirm) confirm ;;
 guard) decided_in_time || undo ;;
-guard-boot) decided_in_time || { undo && shutdown -r now; } ;;
-rearm)
-  # the files stay; only the next start is still to be proved
-  [ -e confirmed ] || die 'this run is not confirmed'
-  writable
-  at_boot
-  rm -rf confirmed decided
-  sync
+guard-boot)
+  # begun before this start: nobody is at it any more
+  [ ! -d decided ] || others=0
+  decided_in_time || { undo && shutdown -r now; }
   ;;
+restart) restart ;;
 *) die "there is no verb $verb" ;;
 esac

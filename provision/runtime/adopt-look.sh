@@ -37,7 +37,8 @@ if [ "$(id -u)" = 0 ]; then
   esac
   section undecided
   for armed in /root/knox-before/*/armed; do
-    [ -e "$armed" ] && [ ! -d "${armed%/armed}/decided" ] && printf '%s\n' "${armed%/armed}"
+    run=${armed%/armed}
+    [ -e "$armed" ] && [ ! -e "$run/confirmed" ] && [ ! -e "$run/undone" ] && printf '%s\n' "$run"
   done
 fi
 section overrides

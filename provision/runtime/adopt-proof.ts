@@ -82,7 +82,7 @@ export const proveLogins = async (
   if (uid !== '0') throw new KnoxError('verification', `knox-shell is not root there, but user ${uid}`)
   emit({ type: 'note', text: 'root’s shell answers (knox-shell)' })
   if (!(await refusesPlainKeys(login, box)))
-    throw new KnoxError('verification', 'a login without a certificate is not refused')
+    throw new KnoxError('verification', 'a login without a certificate gets in')
   emit({ type: 'note', text: 'a login without a certificate is refused' })
 }
 
@@ -122,9 +122,7 @@ export const restartMachine = async (restart: Restart, emit: Emit): Promise<read
   emit({ type: 'step', title: 'restarting the machine' })
   const before = await withShell(box, passphrase, emit, async (runner) => {
     const time = await runner.read(bootTime)
-    await runner.act(boxStep(folder, 'rearm', undoAfter))
-    const later = '(sleep 2; shutdown -r now) </dev/null >/dev/null 2>&1 &'
-    await runner.act({ effect: 'change', argv: ['/bin/sh', '-c', later] })
+    await runner.act(boxStep(folder, 'restart', undoAfter))
     return time
   })
   emit({ type: 'step', title: 'waiting until it is back' })
@@ -132,7 +130,9 @@ export const restartMachine = async (restart: Restart, emit: Emit): Promise<read
   const isBack = () =>
     withShell(box, passphrase, silent, async (runner) => {
       if ((await runner.read(bootTime)) === before)
-        throw new KnoxError('unreachable', 'it has not restarted yet')
+        throw new KnoxError('unreachable', 'it has not restarted yet', [
+          'it stays adopted; restart it at its console, so that swap, fstab, ttys and loader.conf are in force',
+        ])
     })
   try {
     await whileUnreachable(STARTING, 5, isBack)

@@ -49,6 +49,15 @@ describe('knox adopt', { skip, concurrency: 2 }, () => {
     const number = list.find((line) => line.endsWith(' /etc/rc.conf'))?.split(' ')[0] ?? ''
     assert.equal(await readFile(join(old, 'old', number), 'utf8'), OLD['etc/rc.conf'])
   })
+  test('with a blank in the name of the key folder', async (t) => {
+    const box = await startSandbox(t, async (dir) => {
+      const yaml = join(dir, 'home/knox.yaml')
+      await writeFile(yaml, (await readFile(yaml, 'utf8')).replace(/folder: (.*)/, 'folder: $1 of mine'))
+    })
+    const { code, stderr } = await box.knox(...adoptWords(box, '--yes'))
+    assert.equal(code, 0, stderr)
+    assert.match(stderr, /a login without a certificate is refused/)
+  })
   test('--dry-run shows the differences and changes nothing', async (t) => {
     const box = await startSandbox(t)
     const { code, stdout, stderr } = await box.knox(...adoptWords(box, '--dry-run'))
@@ -231,6 +240,24 @@ describe('knox adopt killed while', { skip, concurrency: 3 }, () => {
     }
     assert.equal(last.code, 0, last.stderr)
     assert.equal(await box.newWay(), true)
+  })
+  test('restarting the machine: it restarts, or its next start is no other than before', async (t) => {
+    const box = await startSandbox(t)
+    const child = box.start(...adoptWords(box, '--yes', '--reboot'))
+    const end = ended(child)
+    let shown = ''
+    child.stderr?.on('data', (chunk: Buffer) => (shown += chunk.toString()))
+    const isArmed = async () =>
+      shown.includes('restarting the machine') && (await box.file('/etc/rc.local')) !== undefined
+    for (let i = 0; i < 20_000 && child.exitCode === null && !(await isArmed()); i += 1) await sleep(5)
+    child.kill('SIGKILL')
+    await end
+    const kept = await keptIn(box)
+    const isSettled = async () =>
+      (await exists(join(box.dir, 'root/.starts'))) ||
+      ((await exists(join(kept, 'confirmed'))) && (await box.file('/etc/rc.local')) === undefined)
+    for (let i = 0; i < 100 && !(await isSettled()); i += 1) await sleep(100)
+    assert.ok(await isSettled(), shown)
   })
   for (const title of ARMED)
     test(`${title}: one way in is open all the time, and in the end it is the old or the new`, async (t) => {

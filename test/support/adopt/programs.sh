@@ -58,6 +58,9 @@ mv)
   exec /usr/bin/mv "$@" ;;
 shutdown)
   [ "$*" = '-r now' ] || wrong "$@"
+  # says that it has begun, and has not
+  [ ! -e /root/.deaf-shutdown ] || exit 0
+  [ ! -e /root/.fail-shutdown ] || exit 1
   echo $(($(cat /root/.boottime) + 100)) >$state/.boottime
   echo reboot >>$state/.starts
   [ ! -e $state/.mounts.next ] || mv $state/.mounts.next $state/.mounts
@@ -66,11 +69,12 @@ shutdown)
   kill "$pids"
   for process in /proc/[0-9]*; do
     case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
-    'sshd: '* | *' guard '*) kill -9 "${process#/proc/}" ;;
+    'sshd: '* | *' guard '* | *' guard-boot '* | *' restart '*) kill -9 "${process#/proc/}" ;;
     esac
   done
   rm -f /run/sshd.pid
   sleep 1
+  if grep -q '[[:space:]]/[[:space:]].*[[:space:],]ro[[:space:],]' /etc/fstab; then remount ro; else remount rw; fi
   if [ ! -e /root/.fail-start ] || ! grep -q knox-ca /etc/ssh/sshd_config; then
     /usr/sbin/sshd -f /etc/ssh/sshd_config -E $state/.sshd.log
   fi
