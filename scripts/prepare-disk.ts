@@ -13,6 +13,7 @@ import {
   wordsOf,
 } from '../provision/runtime/prepare-disk.ts'
 import { boxScriptOf } from '../provision/image/overlay.ts'
+import { mustBeDecided } from '../provision/runtime/adopt-undecided.ts'
 import { changeDisk, isPrepared, mustBeDetached } from '../provision/runtime/change-disk.ts'
 import { chooseDisk } from '../provision/runtime/choose-disk.ts'
 import { describeContents, listDisks } from '../provision/runtime/list-disks.ts'
@@ -59,7 +60,7 @@ const useAgain = async (knox: Knox, box: Box, runner: Runner, config: Config, di
   knox.result(`the box uses ${describeDisk(disk)} from now on`, { disk })
 }
 
-/** Exit: 0 prepared and locked, 4 in use, not empty or not confirmed, 12 wrong passphrase or key, 21 no such disk. */
+/** Exit: 0 prepared and locked, 4 in use, not empty or not confirmed, 11 adopted and not confirmed yet, 12 wrong passphrase or key, 21 no such disk. */
 export const prepareDisk = defineCommand({
   name: 'prepare-disk',
   summary: 'encrypt the box’s disk with GELI and make its pool; all that is on it is lost',
@@ -83,6 +84,7 @@ export const prepareDisk = defineCommand({
     const passphrase = await knox.passphrase('passphrase of the keys')
     return withLock(box.folder, () =>
       withShell(box, passphrase, knox.emit, async (runner, place) => {
+        await mustBeDecided(runner)
         const disks = await listDisks(runnerAt(place, knox.emit, LOOK_SECONDS))
         const found = await runner.read(readDisk(await chooseDisk(knox, known.box.disk, disks)))
         const config = { ...known, box: { ...known.box, disk: found.name } }

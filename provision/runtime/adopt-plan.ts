@@ -5,6 +5,7 @@ import { Secret } from '../core/secret.ts'
 import { fstabWarnings, mergeFstab, parseFstab } from './adopt-fstab.ts'
 import type { Found, Machine } from './adopt-look.ts'
 import { mergeLoaderConf, mergeRcConf, mergeSshdConfig, networkOf } from './adopt-merge.ts'
+import { notDecided } from './adopt-undecided.ts'
 
 /** What adopting a machine changes, worked out before anything is changed; pure. */
 
@@ -114,11 +115,7 @@ const warningsOf = (machine: Machine, { disk }: Named): readonly string[] => [
  * is still undecided.
  */
 export const planAdoption = (machine: Machine, overlay: readonly WantedFile[], box: Named): Adoption => {
-  if (machine.undecided.length > 0)
-    throw new KnoxError('busy', 'an earlier run on this machine is not decided yet', [
-      'it undoes itself within minutes; try again then',
-      ...machine.undecided.map((folder) => `it is in ${folder}`),
-    ])
+  if (machine.undecided.length > 0) throw notDecided(machine.undecided)
   if (machine.pools.includes(box.pool))
     throw new KnoxError('refused', `a pool ${box.pool} is in use on the machine, and knox would export it`, [
       'nothing was changed; give the backup’s pool another name: box.pool in knox.yaml',

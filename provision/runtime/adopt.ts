@@ -5,14 +5,12 @@ import type { Emit } from '../core/events.ts'
 import { Secret } from '../core/secret.ts'
 import { quoteAll } from '../core/quote.ts'
 import type { PlannedFile } from './adopt-plan.ts'
+import { KEEP } from './adopt-undecided.ts'
 
 /**
  * The change itself, on a machine that is reached the old way: keep, check, set the switch that takes all back, put, restart
  * sshd, log in the new way, confirm. docs/adopt.md says what holds after each step.
  */
-
-/** Where the machine keeps what was there before; not /var/backups, which is a memory disk on some boxes. */
-export const KEEP = '/root/knox-before'
 
 const SCRIPT = new URL('./adopt-box.sh', import.meta.url)
 

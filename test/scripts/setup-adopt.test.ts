@@ -76,6 +76,20 @@ describe('knox setup for an installed machine', { skip, concurrency: 2 }, () => 
     )
   })
 
+  test('that was stopped before it was confirmed: its disk is not prepared', async (t) => {
+    const box = await start(t)
+    const one = walk(box, ...installed(box))
+    await confirmed(one)
+    one.type(`y${ENTER}`)
+    await stop(one, /logging in by certificate/)
+    const two = walk(box, ...installed(box))
+    await two.see(/the box: knox answers at/)
+    await two.see(/passphrase of the keys/)
+    two.type(PASSPHRASE + ENTER)
+    assert.equal(await two.ended, 11, two.screen())
+    assert.match(two.screen(), /an earlier run on this machine is not decided yet/)
+  })
+
   test('goes on without the restart, if the owner does not want it now', async (t) => {
     const box = await start(t)
     const pty = walk(box, ...installed(box))
