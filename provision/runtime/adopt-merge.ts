@@ -66,6 +66,35 @@ const NETWORK =
   /^(?:ifconfig_|ipv4_addrs_|ipv6_|ip6addrctl_|defaultrouter|static_routes|route_|wlans_|create_args_|vlans_|cloned_interfaces|network_interfaces|rtsold_|dhclient_|background_dhclient|synchronous_dhclient|wpa_supplicant_)/
 const CARD = /^[ \t]*ifconfig_(?!lo[0-9])\w+=/
 
+/** ifconfig_NAME of rc.conf(5), but for the lines that add to it */
+const MAIN = /^[ \t]*ifconfig_(?!lo[0-9])(\w+)=["']?([^"']*)/
+const MORE = /_(?:ipv6|alias(?:es|[0-9]+)|name|descr)$/
+const FIXED = /\b[0-9]+(?:\.[0-9]+){3}\b|\binet6 [0-9a-f]*:/i
+
+/** What rc.conf(5) says of the network that only the house of today answers, for warnings. */
+export const networkRemarks = (rcConf: string | undefined): readonly string[] => {
+  const cards = new Map(
+    linesOf(rcConf ?? '').flatMap((line): [string, string][] => {
+      const [, name, value] = MAIN.exec(line) ?? []
+      return name === undefined || value === undefined || MORE.test(name) ? [] : [[name, value]]
+    }),
+  )
+  const asking = [...cards].filter(([, value]) => /DHCP/i.test(value))
+  const fixed = [...cards].filter(([, value]) => !/DHCP/i.test(value) && FIXED.test(value))
+  const joined = [...asking, ...fixed].map(([name]) => name)
+  return [
+    ...fixed.map(
+      ([name]) =>
+        `rc.conf gives ${name} a fixed address, which may not be there in another house: DHCP asks for one`,
+    ),
+    ...(joined.length > 0 && joined.every((name) => name.startsWith('wlan'))
+      ? [
+          'rc.conf sets up Wi-Fi only, whose network is not there in another house: set up a card with a cable too',
+        ]
+      : []),
+  ]
+}
+
 /** How an installed machine gets its network: by its own rc.conf(5), and by DHCP. */
 export const networkOf = (rcConf: string | undefined): { readonly own: boolean; readonly dhcp: boolean } => {
   const above = linesOf(rcConf ?? '')
@@ -94,14 +123,27 @@ export const mergeLoaderConf = (old: string | undefined, ours: string, memory: n
 
 const LISTEN = /^[ \t]*(Port|ListenAddress|AddressFamily)[ \t=]+([A-Za-z0-9.:[\]%*_-]+)[ \t]*$/i
 
-/** sshd_config(5): knox's, but where sshd listens stays as it is, since that is where home gets in. */
-export const mergeSshdConfig = (old: string | undefined, ours: string): string => {
+/** The lines of a sshd_config(5) that say where sshd listens, as [word, value]. */
+const listensOf = (old: string | undefined): readonly (readonly [string, string])[] => {
   const all = linesOf(old ?? '')
   const match = all.findIndex((line) => /^\s*Match\b/i.test(line))
-  const listens = all.slice(0, match === -1 ? undefined : match).flatMap((line) => {
+  return all.slice(0, match === -1 ? undefined : match).flatMap((line): [string, string][] => {
     const [, word, value] = LISTEN.exec(line) ?? []
-    return word === undefined || value === undefined ? [] : [`${word} ${value}`]
+    return word === undefined || value === undefined ? [] : [[word, value]]
   })
+}
+
+const EVERYWHERE = /^(?:\*|0\.0\.0\.0|::|\[::\])(?::[0-9]+)?$/
+
+/** Where sshd listens that is one address of the house of today, for warnings. */
+export const listenRemarks = (sshdConfig: string | undefined): readonly string[] =>
+  listensOf(sshdConfig)
+    .filter(([word, value]) => word.toLowerCase() === 'listenaddress' && !EVERYWHERE.test(value))
+    .map(([, value]) => `sshd_config listens at ${value}, an address that may not be there in another house`)
+
+/** sshd_config(5): knox's, but where sshd listens stays as it is, since that is where home gets in. */
+export const mergeSshdConfig = (old: string | undefined, ours: string): string => {
+  const listens = listensOf(old).map((words) => words.join(' '))
   if (listens.length === 0) return ours
   const [head = '', ...rest] = ours.split('\n')
   return [head, '', '# where sshd listened before', ...new Set(listens), ...rest].join('\n')

@@ -4,7 +4,14 @@ import { isName, NAMES, printable } from '../core/names.ts'
 import { Secret } from '../core/secret.ts'
 import { fstabWarnings, mergeFstab, parseFstab } from './adopt-fstab.ts'
 import type { Found, Machine } from './adopt-look.ts'
-import { mergeLoaderConf, mergeRcConf, mergeSshdConfig, networkOf } from './adopt-merge.ts'
+import {
+  listenRemarks,
+  mergeLoaderConf,
+  mergeRcConf,
+  mergeSshdConfig,
+  networkOf,
+  networkRemarks,
+} from './adopt-merge.ts'
 import { notDecided } from './adopt-undecided.ts'
 
 /** What adopting a machine changes, worked out before anything is changed; pure. */
@@ -106,6 +113,8 @@ const warningsOf = (machine: Machine, { disk }: Named): readonly string[] => [
         `the password of root is ${machine.password}; it becomes none: * lets certificates in, and nobody else`,
       ]
     : []),
+  ...networkRemarks(textOf(machine, '/etc/rc.conf')),
+  ...listenRemarks(textOf(machine, SSHD)),
   ...fstabWarnings(textOf(machine, '/etc/fstab'), machine.root, disk),
 ]
 

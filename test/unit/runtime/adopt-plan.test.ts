@@ -206,6 +206,15 @@ describe('warns of what nobody is there to answer or mend', () => {
   })
 })
 
+test('warns of a network that ends at the front door', () => {
+  const machine = machineWith([
+    ['/etc/rc.conf', 'ifconfig_em0="inet 192.168.1.13/24"\n'],
+    [SSHD, 'ListenAddress 192.168.1.13\n'],
+  ])
+  const { warnings } = planAdoption(machine, OVERLAY, BOX)
+  assert.match(warnings.join('\n'), /^rc\.conf gives em0 a fixed .*\nsshd_config listens at 192\.168\.1\.13,/)
+})
+
 describe('what is shown and sent', () => {
   test('a difference is unified, under the files’ names, and harmless to a terminal', async () => {
     const shown = await unifiedDiff(
