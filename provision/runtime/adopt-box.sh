@@ -230,7 +230,8 @@ restart() {
   (
     # home gets its answer
     sleep 2
-    shutdown -r now && sleep "$patience"
+    # a sleep that something ends is the restart's own work
+    ! shutdown -r now || sleep "$patience" || exit
     confirm
   ) </dev/null >/dev/null 2>&1 &
 }
