@@ -27,6 +27,7 @@ const LEFT_OUT: readonly string[] = [
   'keys-backup.json',
   'deletions.json',
   'restoring.json',
+  'unfinished-disk.json',
   'lock',
   'knox.log',
   'knox.log.1',

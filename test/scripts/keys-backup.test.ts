@@ -55,6 +55,7 @@ test('all keys come back from the file, with knox.yaml and the keys that were re
   await writeFile(join(folder, 'knox.log'), Buffer.alloc(5 * 1024 * 1024))
   await writeFile(join(folder, 'ssh_config'), 'made anew by itself')
   await writeFile(join(folder, 'deletions.json'), Buffer.alloc(5 * 1024 * 1024))
+  await writeFile(join(folder, 'unfinished-disk.json'), 'by then it may hold a backup')
   const made = await knox(['backup', 'stick.tar'])
   assert.equal(made.code, 0, made.stderr)
   assert.match(made.stdout, /unmount the stick before it is pulled out/)
