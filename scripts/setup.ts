@@ -46,7 +46,10 @@ export const setup = defineCommand({
       value: 'DISK',
       help: 'of several disks of the box this one, by name or serial number',
     },
-    erase: { type: 'boolean', help: 'the box’s disk may hold data, and all of it may be lost' },
+    erase: {
+      type: 'boolean',
+      help: 'the disk may hold data, and all of it may be lost (never the box’s own)',
+    },
     speed: { type: 'boolean', help: 'measure how fast the disk is, before and after encryption' },
     address: { type: 'string', value: 'HOST', help: 'where the box is (default: look for it)' },
     image: {

@@ -64,7 +64,11 @@ const login: Check<Caller> = {
       const { address, disk } = answer
       const who = `the box ${box.name} takes the certificate at ${formatAddress(address)}, speaks protocol 1`
       if (disk === 'missing')
-        return broken('disk', `${who}, and misses its disk`, 'is it plugged in and powered?')
+        return broken(
+          'disk',
+          `${who}, and misses its disk`,
+          'is it plugged in and powered? one that has another name by now: knox prepare-disk, which touches nothing on it',
+        )
       return disk === 'locked'
         ? ok(`${who}, its disk is locked`)
         : attention(

@@ -61,7 +61,7 @@ const metadata: Check<Patient> = {
     if (file === undefined)
       return attention(
         'there is no copy of the disk’s GELI metadata',
-        'knox prepare-disk brings one home; without it a damaged last sector of the disk loses all',
+        'knox prepare-disk brings one home, and touches nothing on the disk; without it a damaged last sector loses all',
       )
     for (const name of files) {
       const bytes = await readFile(join(folder, name))

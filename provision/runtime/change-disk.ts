@@ -1,13 +1,9 @@
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Runner } from '../core/command.ts'
 import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
 import { boxScriptSum, canWriteScript, replaceBoxScript, sha256Of } from '../tools/box-script.ts'
-import type { Disk } from '../tools/disk.ts'
-import { geliProviders, readMetadata } from '../tools/geli.ts'
+import { geliProviders } from '../tools/geli.ts'
 import { knock } from './knock.ts'
-import { metadataFile } from './prepare-disk.ts'
 import type { Box } from './target.ts'
 
 /** Another disk for a box that has one: its script names the disk, and is replaced while it runs. */
@@ -18,13 +14,6 @@ export const mustBeDetached = async (runner: Runner, disk: string): Promise<void
     throw new KnoxError('refused', `the disk ${disk} is still attached on the box`, [
       'knox backup locks it, or switch the box off and on again',
     ])
-}
-
-/** True if this key folder has prepared the disk: its GELI metadata, which no other disk has, are the copy at home. */
-export const isPrepared = async (runner: Runner, folder: string, disk: Disk): Promise<boolean> => {
-  if (disk.contents !== 'geli' || disk.inUse) return false
-  const kept = await readFile(join(folder, metadataFile(disk.name))).catch(() => undefined)
-  return kept?.equals(await runner.read(readMetadata(disk.name))) === true
 }
 
 /**

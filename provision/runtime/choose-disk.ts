@@ -7,7 +7,7 @@ import { describeChoice, type DiskList } from './list-disks.ts'
 
 /** Which of the box's disks it shall be. */
 
-const HOW = 'which disk of the box? all that is on it will be lost'
+const HOW = 'which disk of the box? all that is on it will be lost, unless it is the box’s own'
 
 /** True if this is what the owner calls the disk: its name, its serial number, or FreeBSD's name made of that. */
 const isCalled = (text: string, { name, serial }: GeomProvider): boolean =>

@@ -1,4 +1,3 @@
-import { readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Change, Runner } from '../core/command.ts'
 import type { Config } from '../core/config.ts'
@@ -7,26 +6,16 @@ import type { Emit } from '../core/events.ts'
 import { KEY_FILES } from '../core/keys.ts'
 import type { Secret } from '../core/secret.ts'
 import { formatBytes } from '../core/sizes.ts'
-import { readSecretFile, writeFileAtomic } from '../system/files.ts'
+import { readSecretFile } from '../system/files.ts'
 import type { Disk } from '../tools/disk.ts'
 import { writeZeros, writtenRate, zeroEnds } from '../tools/dd.ts'
 import { geliAttach, geliDetach, geliInit, geliProviders, readMetadata } from '../tools/geli.ts'
-import { finishDisk, markEncrypted } from './unfinished-disk.ts'
+import { keepMetadata, stillAttached } from './prepared-disk.ts'
+import { forgetReceipt } from './receipt.ts'
+import { beginDisk, finishDisk, markEncrypted } from './unfinished-disk.ts'
 import { poolNames, zpoolCreate, zpoolExport, zpoolImport } from '../tools/zpool.ts'
 
 const SMALLEST_DISK = 64 * 1024 * 1024
-
-/** The copy of a disk's GELI metadata in the key folder. */
-export const metadataFile = (disk: string): string => `geli-metadata-${disk.replaceAll('/', '-')}.bin`
-
-/** The copy of another disk that had this name, such as one that is home's by now, is kept beside the new one. */
-const keepMetadata = async (folder: string, disk: string, metadata: Buffer): Promise<void> => {
-  const path = join(folder, metadataFile(disk))
-  const earlier = await readFile(path).catch(() => undefined)
-  if (earlier !== undefined && !earlier.equals(metadata))
-    await rename(path, `${path}.before-${new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '')}`)
-  await writeFileAtomic(path, metadata, { replace: true })
-}
 
 /** One line that tells the owner which disk this is. */
 export const describeDisk = (disk: Disk): string =>
@@ -53,7 +42,7 @@ export const checkDisk = (disk: Disk, erase: boolean): void => {
     throw new KnoxError(
       'refused',
       disk.contents === 'geli'
-        ? `${describeDisk(disk)} is encrypted by GELI already: it may hold a backup`
+        ? `${describeDisk(disk)} is encrypted by GELI, not with the key of this box: it may hold a backup`
         : `${describeDisk(disk)} is not empty`,
       ['nothing was changed; --erase says that all of it may be lost'],
     )
@@ -120,14 +109,6 @@ export const releaseDisk = async (config: Config, runner: Runner): Promise<void>
   await runner.act(geliDetach(config.box.disk)).catch(() => undefined)
 }
 
-const stillAttached = (disk: string, cause: unknown): KnoxError =>
-  new KnoxError(
-    'left-unlocked',
-    `the disk ${disk} may still be attached on the box`,
-    ['switch the box off and on again'],
-    { cause },
-  )
-
 const isLocked = async (config: Config, runner: Runner): Promise<boolean> =>
   !(await runner.read(geliProviders)).includes(`${config.box.disk}.eli`)
 
@@ -139,7 +120,7 @@ const rememberEncrypted = async (folder: string, runner: Runner, disk: string): 
 
 /**
  * Encrypts the box's disk and makes its pool, measuring raw and encrypted disk on the way if `speed` is said; brings the GELI metadata home as geli-metadata-DISK.bin.
- * `runner` is a root shell on the box. The disk must have passed `checkDisk`; `erased` is it, if it is not blank. Resolves with the rate of the encrypted disk, in
+ * `runner` is a root shell on the box. The disk, which is the one of `config`, must have passed `checkDisk`; one that is not blank is wiped first. Resolves with the rate of the encrypted disk, in
  * bytes a second, if it was measured. Throws what failed, with the disk locked if possible.
  */
 export const prepareDisk = async (
@@ -147,8 +128,8 @@ export const prepareDisk = async (
   folder: string,
   runner: Runner,
   emit: Emit,
+  found: Disk,
   speed = false,
-  erased?: Disk,
 ): Promise<number | undefined> => {
   const { disk, pool } = config.box
   // from here on a pool of that name is this run's own, and may be exported
@@ -157,6 +138,10 @@ export const prepareDisk = async (
       'nothing was changed; give the backup’s pool another name: box.pool in knox.yaml',
     ])
   const key = await readSecretFile(join(folder, KEY_FILES.disk), 'disk key')
+  const erased = found.contents === 'blank' ? undefined : found
+  // a run that is refused changes nothing, neither there nor here
+  await forgetReceipt(folder)
+  await beginDisk(folder, found)
   let mayBeAttached = false
   let rate: number | undefined
   try {

@@ -25,7 +25,7 @@ const sumOf = (metadata: Buffer): string => createHash('sha256').update(metadata
 const write = (folder: string, marker: Marker): Promise<void> =>
   writeFileAtomic(fileOf(folder), `${JSON.stringify(marker)}\n`, { replace: true })
 
-/** To be called when the owner has confirmed, and before anything is written. A disk without a serial number gets no marker yet. */
+/** To be called right before the first change. A disk without a serial number gets no marker yet. */
 export const beginDisk = async (folder: string, { serial, bytes }: Disk): Promise<void> => {
   if (serial !== undefined) await write(folder, { serial, bytes })
 }

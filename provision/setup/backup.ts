@@ -5,7 +5,7 @@ import { quoteAll } from '../core/quote.ts'
 import { formatBytes, formatDuration } from '../core/sizes.ts'
 import { planFromReceipt, readHome } from '../runtime/backup.ts'
 import { lastLink } from '../runtime/measure-link.ts'
-import { metadataFile } from '../runtime/prepare-disk.ts'
+import { metadataFile } from '../runtime/prepared-disk.ts'
 import { preview } from '../runtime/preview.ts'
 import { readReceipt } from '../runtime/receipt.ts'
 import { findLine, parseTime, problemOfTime, runsAt } from '../runtime/schedule.ts'
@@ -18,7 +18,7 @@ import { configNow, type Step } from './step.ts'
 
 const silent = () => undefined
 
-/** Chosen, encrypted, with a pool on it, and locked again. */
+/** Chosen, encrypted, with a pool on it, and locked again; one that is so already is only made known. */
 export const disk: Step = {
   title: 'the box’s disk',
   plan: 'knox prepare-disk',

@@ -62,3 +62,27 @@ export const readMetadata = (disk: string): Read<Buffer> => ({
   ],
   parse: (stdout) => Buffer.from(stdout.replaceAll(/\s+/g, ''), 'hex'),
 })
+
+/** What a pool's disk goes through here: `try` since on 10.2 a device is let go of some time after the export. */
+const LOOK_FOR_POOL = `
+try() { n=0; until "$@" 2>/dev/null; do n=$((n + 1)); [ "$n" -lt 10 ] || return 1; sleep 1; done; }
+geli attach -p -k - "/dev/$1" || exit
+found=no
+if zpool import -f -N -R /var/run/knox/mnt -o readonly=on -o cachefile=none "$2" >/dev/null 2>&1; then
+  found=yes
+  try zpool export "$2"
+fi
+try geli detach "$1" && echo "$found"
+`
+
+/**
+ * True if a pool of this name can be imported from the disk. Nothing is written to it, and it is detached again: in one command, so that
+ * the box ends it also when the connection breaks. Fails if the key does not open the disk, or it could not be detached.
+ */
+export const holdsPool = (disk: string, pool: string, key: Secret): Read<boolean> => ({
+  effect: 'read',
+  argv: ['/bin/sh', '-c', LOOK_FOR_POOL, 'sh', disk, pool],
+  stdin: key,
+  failures: [WRONG_KEY],
+  parse: (stdout) => stdout.trim() === 'yes',
+})

@@ -1,36 +1,17 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import type { Read, Runner } from '../../../provision/core/command.ts'
 import { parseConfig } from '../../../provision/system/config-file.ts'
 import { BOX_SCRIPT } from '../../../provision/core/keys.ts'
 import { boxScriptOf, overlayOf } from '../../../provision/image/overlay.ts'
-import {
-  changeDisk,
-  isPrepared,
-  mustBeDetached,
-  replaceScript,
-} from '../../../provision/runtime/change-disk.ts'
+import { changeDisk, mustBeDetached, replaceScript } from '../../../provision/runtime/change-disk.ts'
 import { prepareBox } from '../../../provision/runtime/target.ts'
 import { boxScriptSum, canWriteScript, sha256Of } from '../../../provision/tools/box-script.ts'
-import type { Disk } from '../../../provision/tools/disk.ts'
 import { geliProviders } from '../../../provision/tools/geli.ts'
-import { knoxError, tempFolder, withEnv } from '../../support/expect.ts'
+import { knoxError, withEnv } from '../../support/expect.ts'
 import { ignore } from '../../support/fake-box.ts'
 import { stubHome } from '../../support/stub-home.ts'
 import { KEYS } from '../image/helpers.ts'
-
-const METADATA = Buffer.concat([Buffer.from('GEOM::ELI'), Buffer.alloc(503, 7)])
-const DISK: Disk = {
-  name: 'da1',
-  description: 'WD',
-  serial: 'X1',
-  bytes: 2e12,
-  sectorBytes: 512,
-  inUse: false,
-  contents: 'geli',
-}
 
 /** A root shell on a box: `writable` is told of its root before and after, `sum` of the script that is there in the end. */
 const shell = (options: { attached?: string; writable?: string[]; sum?: string } = {}) => {
@@ -40,7 +21,7 @@ const shell = (options: { attached?: string; writable?: string[]; sum?: string }
     if (command === geliProviders) return options.attached ?? ''
     if (command === canWriteScript) return writable.shift() ?? ''
     if (command === boxScriptSum) return `${options.sum ?? sha256Of('new')}\n`
-    return METADATA.toString('hex')
+    return ''
   }
   const runner: Runner = {
     read: <T>(command: Read<T>): Promise<T> => Promise.resolve(command.parse(stdoutOf(command))),
@@ -59,23 +40,6 @@ describe('another disk', () => {
       mustBeDetached(shell({ attached: 'da1.eli  ACTIVE  da1\nda0.eli  ACTIVE  da0\n' }).runner, 'da0'),
       knoxError('refused', /da0 is still attached/),
     )
-  })
-
-  test('has been prepared before only if its metadata are the copy at home', async (t) => {
-    const folder = await tempFolder(t)
-    const { runner } = shell()
-    assert.equal(await isPrepared(runner, folder, DISK), false)
-    await writeFile(join(folder, 'geli-metadata-da1.bin'), METADATA)
-    assert.equal(await isPrepared(runner, folder, DISK), true)
-    for (const other of [
-      { contents: 'blank' },
-      { contents: 'data' },
-      { inUse: true },
-      { name: 'da2' },
-    ] as const)
-      assert.equal(await isPrepared(runner, folder, { ...DISK, ...other }), false)
-    await writeFile(join(folder, 'geli-metadata-da1.bin'), Buffer.alloc(512))
-    assert.equal(await isPrepared(runner, folder, DISK), false)
   })
 })
 

@@ -47,7 +47,7 @@ describe('a disk that held something', () => {
         return Promise.resolve()
       },
     }
-    await prepareDisk(config, folder, runner, ignore, false, DISK)
+    await prepareDisk(config, folder, runner, ignore, DISK)
     assert.deepEqual(done, shown(DISK))
     const names = done.slice(0, 3).map(([program, word]) => `${program ?? ''} ${word ?? ''}`)
     assert.deepEqual(names, ['dd if=/dev/zero', 'dd if=/dev/zero', 'geli init'])

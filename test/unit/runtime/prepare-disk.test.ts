@@ -23,6 +23,15 @@ import { ignore } from '../../support/fake-box.ts'
 import { knoxError, tempFolder, thrownBy } from '../../support/expect.ts'
 
 const config = parseConfig('box:\n  addresses: [a.b]\n  disk: da1\n  pool: bk\nhome:\n  pool: wd\n', 'f')
+const BLANK: Disk = {
+  name: 'da1',
+  description: 'WD',
+  serial: 'X1',
+  bytes: 2e12,
+  sectorBytes: 512,
+  inUse: false,
+  contents: 'blank',
+}
 const METADATA = Buffer.concat([Buffer.from('GEOM::ELI'), Buffer.alloc(503, 7)])
 
 /** The first two words of a command that changes something, which is enough to tell them apart. */
@@ -69,15 +78,7 @@ const keyFolder = async (t: TestContext) => {
 }
 
 describe('a disk', () => {
-  const disk: Disk = {
-    name: 'da1',
-    description: 'WD',
-    serial: 'X1',
-    bytes: 2e12,
-    sectorBytes: 512,
-    inUse: false,
-    contents: 'blank',
-  }
+  const disk = BLANK
 
   test('in use is never touched, one with data only if that was said (facts 11.27)', () => {
     checkDisk(disk, false)
@@ -113,7 +114,7 @@ describe('preparing a disk', () => {
   test('proves the key before the pool is made, ends locked, and brings the metadata home (facts 11.22)', async (t) => {
     const folder = await keyFolder(t)
     const { done, runner } = shell()
-    await prepareDisk(config, folder, runner, ignore)
+    await prepareDisk(config, folder, runner, ignore, BLANK)
     const names = done.map(nameOf)
     assert.deepEqual(names.slice(0, 3), ['geli init', 'geli attach', 'zpool create'])
     assert.deepEqual(names.slice(-2), ['zpool export', 'geli detach'])
@@ -127,7 +128,7 @@ describe('preparing a disk', () => {
     const folder = await keyFolder(t)
     for (const fails of ['geli init', 'geli attach', 'zpool create', 'zpool import']) {
       const { done, runner } = shell({ fails })
-      await assert.rejects(prepareDisk(config, folder, runner, ignore), knoxError('failed', /^no/))
+      await assert.rejects(prepareDisk(config, folder, runner, ignore, BLANK), knoxError('failed', /^no/))
       assert.deepEqual(done.map(nameOf).slice(-2), ['zpool export', 'geli detach'], fails)
     }
   })
@@ -146,7 +147,7 @@ describe('preparing a disk', () => {
       },
     }
     await assert.rejects(
-      prepareDisk(config, folder, arm, ignore),
+      prepareDisk(config, folder, arm, ignore, BLANK),
       knoxError(
         'key-rejected',
         /the key is wrong\n.*right after init.*32-bit ARM with FreeBSD 10\.2.*Wrong key for da1/s,
@@ -159,7 +160,7 @@ describe('preparing a disk', () => {
     const folder = await keyFolder(t)
     const { done, runner } = shell({ pools: 'zroot\nbk\n' })
     await assert.rejects(
-      prepareDisk(config, folder, runner, ignore),
+      prepareDisk(config, folder, runner, ignore, BLANK),
       knoxError('refused', /a pool bk is in use/),
     )
     assert.deepEqual(done, [])
@@ -169,7 +170,10 @@ describe('preparing a disk', () => {
     const folder = await keyFolder(t)
     for (const fails of ['zpool create', 'none']) {
       const { runner } = shell({ fails, attached: 'da1.eli  ACTIVE  da1\n' })
-      await assert.rejects(prepareDisk(config, folder, runner, ignore), knoxError('left-unlocked', /da1/))
+      await assert.rejects(
+        prepareDisk(config, folder, runner, ignore, BLANK),
+        knoxError('left-unlocked', /da1/),
+      )
     }
   })
 
@@ -181,7 +185,7 @@ describe('preparing a disk', () => {
       ['zpool create', 'left-unlocked'],
     ] as const)
       await assert.rejects(
-        prepareDisk(config, folder, shell({ fails, deaf: true }).runner, ignore),
+        prepareDisk(config, folder, shell({ fails, deaf: true }).runner, ignore, BLANK),
         knoxError(code),
       )
   })
@@ -189,27 +193,19 @@ describe('preparing a disk', () => {
   test('with metadata that are none is no success', async (t) => {
     const folder = await keyFolder(t)
     const { runner } = shell({ metadata: Buffer.alloc(512) })
-    await assert.rejects(prepareDisk(config, folder, runner, ignore), knoxError('verification'))
+    await assert.rejects(prepareDisk(config, folder, runner, ignore, BLANK), knoxError('verification'))
   })
 
   test('without the key touches nothing', async (t) => {
     const { done, runner } = shell()
-    const error = await thrownBy(async () => prepareDisk(config, await tempFolder(t), runner, ignore))
+    const error = await thrownBy(async () => prepareDisk(config, await tempFolder(t), runner, ignore, BLANK))
     assert.ok(knoxError('config', /disk key is missing/)(error))
     assert.deepEqual(done, [])
   })
 })
 
 describe('a disk whose preparation was cut off', () => {
-  const disk: Disk = {
-    name: 'da1',
-    description: 'WD',
-    serial: 'X1',
-    bytes: 2e12,
-    sectorBytes: 512,
-    inUse: false,
-    contents: 'geli',
-  }
+  const disk: Disk = { ...BLANK, contents: 'geli' }
 
   test('is known again by serial number and size, until it is finished', async (t) => {
     const folder = await keyFolder(t)
@@ -220,9 +216,9 @@ describe('a disk whose preparation was cut off', () => {
     for (const other of [{ serial: 'X2' }, { serial: undefined }, { bytes: 1e12 }])
       assert.equal(await isUnfinished(shell().runner, folder, { ...disk, ...other }), false)
     const { runner } = shell({ fails: 'zpool create' })
-    await thrownBy(() => prepareDisk(config, folder, runner, ignore))
+    await thrownBy(() => prepareDisk(config, folder, runner, ignore, BLANK))
     assert.equal(await isUnfinished(shell().runner, folder, disk), true)
-    await prepareDisk(config, folder, shell().runner, ignore)
+    await prepareDisk(config, folder, shell().runner, ignore, BLANK)
     assert.equal(await isUnfinished(shell().runner, folder, disk), false)
   })
 
@@ -236,7 +232,7 @@ describe('a disk whose preparation was cut off', () => {
     const folder = await keyFolder(t)
     const bare = { ...disk, serial: undefined }
     await beginDisk(folder, bare)
-    await thrownBy(() => prepareDisk(config, folder, shell({ fails: 'zpool create' }).runner, ignore))
+    await thrownBy(() => prepareDisk(config, folder, shell({ fails: 'zpool create' }).runner, ignore, BLANK))
     assert.equal(await isUnfinished(shell().runner, folder, bare), true)
     const other = shell({ metadata: Buffer.concat([METADATA.subarray(0, 511), Buffer.from([8])]) })
     for (const one of [bare, disk]) assert.equal(await isUnfinished(other.runner, folder, one), false)
@@ -294,7 +290,7 @@ describe('the speed of a disk', () => {
     const { done, runner } = shell({
       rate: '67108864 bytes transferred in 2.000000 secs (33554432 bytes/sec)',
     })
-    assert.equal(await prepareDisk(config, folder, runner, ignore, true), 33554432)
+    assert.equal(await prepareDisk(config, folder, runner, ignore, BLANK, true), 33554432)
     assert.deepEqual(
       done.map(({ argv }) => argv),
       shown(true),
