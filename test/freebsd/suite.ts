@@ -59,8 +59,18 @@ describe('a FreeBSD box', () => {
     resumable = stdout.includes('receive_resume_token')
   })
 
-  test('a disk that may hold a backup is not taken for a new one', async () => {
+  test('its own disk is known by the key, and not erased', async () => {
+    await world.home('rm ../keys/geli-metadata-*')
+    ended(await prepareDisk(world, '--yes', '--erase'), 0, /stays as it was, and is locked/)
+    await lockedAgain(world)
+  })
+
+  test('a disk of another key, that may hold a backup, is not taken for a new one', async () => {
+    await world.home(
+      'cd ../keys; mkdir aside; mv geli.key geli-metadata-* aside; head -c 1024 /dev/urandom >geli.key; chmod 600 geli.key',
+    )
     ended(await prepareDisk(world, '--yes'), 4, /may hold a backup/)
+    await world.home('cd ../keys; mv aside/* .; rmdir aside')
   })
 
   test('a first backup is proved, and equal file by file', async () => {

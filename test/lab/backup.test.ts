@@ -67,6 +67,10 @@ describe('prepare-disk', () => {
     await world.home(
       'n=0; while pgrep -f "[s]sh-agent|[k]nox-shell" && [ $n -lt 30 ]; do sleep 1; n=$((n + 1)); done; ! pgrep -fa "[s]sh-agent|[k]nox-shell"',
     )
+    // what had begun on the box goes on there; a whole pool would be kept as it is
+    await world.home(
+      'n=0; until zpool list wd >/dev/null 2>&1 || [ $n -ge 30 ]; do sleep 1; n=$((n + 1)); done; zpool destroy wd || :',
+    )
     const again = await prepareDisk(world, '--yes', '--speed')
     ended(again, 0, /whose preparation was cut off: it begins anew/)
     assert.match(
@@ -76,8 +80,8 @@ describe('prepare-disk', () => {
     await lockedAgain(world)
   })
 
-  test('encrypts, makes the pool, brings the metadata home and leaves the disk locked', async () => {
-    ended(await prepareDisk(world, '--yes', '--erase'), 0, /is locked/)
+  test('has encrypted, made the pool and brought the metadata home; said again, it keeps that, and the disk is locked', async () => {
+    ended(await prepareDisk(world, '--yes', '--erase'), 0, /stays as it was, and is locked/)
     await lockedAgain(world)
     const metadata = await stat(`${world.dir}/keys/geli-metadata-da0.bin`)
     assert.equal(metadata.mode & 0o777, 0o600)
@@ -89,8 +93,12 @@ describe('prepare-disk', () => {
     })
   })
 
-  test('does not take a disk that may hold a backup for a new one', async () => {
+  test('does not take a disk of another key, that may hold a backup, for a new one', async () => {
+    await world.home(
+      'cd ../keys; mkdir aside; mv geli.key geli-metadata-* aside; head -c 1024 /dev/urandom >geli.key; chmod 600 geli.key',
+    )
     ended(await prepareDisk(world, '--yes'), 4, /may hold a backup/)
+    await world.home('cd ../keys; mv aside/* .; rmdir aside')
   })
 })
 

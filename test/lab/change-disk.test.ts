@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { after, before, describe, test } from 'node:test'
 import { bundleOf } from '../../provision/lab/bundle.ts'
 import { must, PASSPHRASE, serveBox, startWorld, type World } from '../../provision/lab/world.ts'
@@ -16,6 +16,11 @@ const nameDisk = async (name: string) => {
   const text = (await yaml()).replace(/^ {2}disk: .*\n/m, '')
   await writeFile(`${world.dir}/knox.yaml`, text.replace('box:\n', `box:\n  disk: ${name}\n`))
 }
+const sum = async () =>
+  createHash('sha256')
+    .update(await readFile(`${world.dir}/da0.img`))
+    .digest('hex')
+const copy = (disk: string) => `${world.dir}/keys/geli-metadata-${disk}.bin`
 const onBox = async (line: string) => must(await world.box(line)).stdout.trim()
 
 before(async () => {
@@ -79,17 +84,16 @@ describe('another disk than knox.yaml’s', () => {
   })
 
   test('is used again as it is if it was prepared before: no byte of it changes', async () => {
-    const sum = async () =>
-      createHash('sha256')
-        .update(await readFile(`${world.dir}/da0.img`))
-        .digest('hex')
     const before = await sum()
     await nameDisk('da7')
+    // it was prepared under that name
+    await rename(copy('da0'), copy('da7'))
     await onBox(`sed -i "s/^disk='da0'/disk='da7'/" /root/knox-zfs-receive.sh`)
     ended(await prepareDisk(world, '--disk', 'da0', '--yes'), 0, /the box uses da0 /)
     assert.equal(await sum(), before)
     assert.equal(await onBox("grep '^disk=' /root/knox-zfs-receive.sh"), "disk='da0'")
     assert.match(await yaml(), /disk: da0/)
+    assert.deepEqual(await readFile(copy('da0')), await readFile(copy('da7')))
     // knox.yaml is right, the box's script alone is not
     await onBox(`sed -i "s/^disk='da0'/disk='da7'/" /root/knox-zfs-receive.sh`)
     ended(await prepareDisk(world, '--yes'), 0, /the box uses da0 /)
@@ -97,6 +101,21 @@ describe('another disk than knox.yaml’s', () => {
     assert.equal(await onBox("grep '^disk=' /root/knox-zfs-receive.sh"), "disk='da0'")
     // the receipt is forgotten, so the run looks at the disk, and finds all that it has
     ended(await world.knox('backup'), 0)
+    await lockedAgain(world)
+  })
+
+  test('without a copy of its metadata is known by the key: no byte of it changes, and the copy comes home', async () => {
+    await rm(copy('da7'))
+    const kept = await readFile(copy('da0'))
+    const before = await sum()
+    for (const words of [['--yes'], ['--yes', '--erase']]) {
+      await rm(copy('da0'))
+      ended(await prepareDisk(world, ...words), 0, /the box uses da0 .*stays as it was, and is locked/)
+      await lockedAgain(world)
+      assert.equal(await sum(), before)
+      assert.deepEqual(await readFile(copy('da0')), kept)
+    }
+    ended(await world.knox('backup', '--prove'), 0)
     await lockedAgain(world)
   })
 })
