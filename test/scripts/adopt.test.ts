@@ -119,7 +119,7 @@ describe('knox adopt takes all back if', { skip, concurrency: 3 }, () => {
   })
   test('the machine has restarted and cannot be reached', async (t) => {
     const box = await startSandbox(t, flag('.fail-start'))
-    const { code, stderr } = await box.knox(...adoptWords(box, '--yes', '--reboot', '--undo-after', '25'))
+    const { code, stderr } = await box.knox(...adoptWords(box, '--yes', '--reboot', '--undo-after', '45'))
     assert.equal(code, 14, stderr)
     assert.match(stderr, /gone back to its old files/)
     assert.equal(await box.file('/root/.starts'), 'reboot\nreboot\n')
