@@ -131,6 +131,7 @@ export const prepareDisk = defineCommand({
         const disk = isBegun ? await runner.read(readDisk(found.name)) : found
         const metadata = await ownMetadata(runner, box.folder, disk)
         if (metadata !== undefined) {
+          knox.emit({ type: 'note', text: `${disk.name} is the box’s own: is its pool on it?` })
           // one that was cut off may be finished but for its metadata at home, or hold a backup by now
           const isReady = knox.dryRun ? !isBegun : await hasPool(runner, box.folder, disk, config.box.pool)
           if (isReady) {
