@@ -1,7 +1,7 @@
 import { KnoxError, messageOf } from '../core/errors.ts'
 import type { Change, Runner } from '../core/command.ts'
 import type { Emit, Event } from '../core/events.ts'
-import { quote, quoteAll } from '../core/quote.ts'
+import { quoteAll } from '../core/quote.ts'
 import {
   inheritProperty,
   listMountPlaces,
@@ -27,10 +27,18 @@ const change = ({ property, received }: Overridden, here: string): Change | unde
   return property === 'canmount' ? setProperty(here, property, 'on') : undefined
 }
 
-const notMounted = (copy: string, original: string): Event => ({
+const SHOWN = 5
+
+const notMounted = (covering: readonly (readonly [copy: string, original: string])[]): Event => ({
   type: 'warning',
-  text: `${copy} would be mounted over ${original}, so it is not mounted by itself`,
-  hint: `zfs set mountpoint=/another/place ${quote(copy)}, then zfs set canmount=on ${quote(copy)}`,
+  text:
+    'not mounted by themselves, since they would be mounted over others here: ' +
+    covering
+      .slice(0, SHOWN)
+      .map(([copy, original]) => `${copy} over ${original}`)
+      .join(', ') +
+    (covering.length > SHOWN ? ` and ${covering.length - SHOWN} more` : ''),
+  hint: 'give each another place (zfs set mountpoint=...), or export the pool of the others; then zfs set canmount=on',
 })
 
 /**
@@ -46,6 +54,7 @@ export const bringSettings = async (
   emit: Emit,
 ): Promise<void> => {
   const failed: string[] = []
+  const covering: [string, string][] = []
   const taken = takenPlaces(await home.read(listMountPlaces), target)
   for (const one of await box.read(listOverridden(source, OVERRIDDEN))) {
     const here = target + one.dataset.slice(source.length)
@@ -53,7 +62,7 @@ export const bringSettings = async (
     if (command === undefined) continue
     const covered = one.property === 'canmount' && one.received !== 'off' ? taken.get(here) : undefined
     if (covered !== undefined) {
-      emit(notMounted(here, covered))
+      covering.push([here, covered])
       continue
     }
     await home.act(command).catch((error: unknown) => {
@@ -61,6 +70,7 @@ export const bringSettings = async (
       failed.push(`${quoteAll(command.argv)}: ${[messageOf(error), ...hints].join('; ')}`)
     })
   }
+  if (covering.length > 0) emit(notMounted(covering))
   if (failed.length > 0)
     throw new KnoxError(
       'partial',

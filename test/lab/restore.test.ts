@@ -117,10 +117,13 @@ describe('knox restore', () => {
       `truncate -s 256M ${world.dir}/new.img; zpool create -m ${world.dir}/new new ${world.dir}/new.img`,
     )
     ended(await restore('tank', '--to', 'new'), 4, /is there already/)
-    ended(await restore('tank', '--to', 'new', '--overwrite', '--yes'), 0, /4 datasets/)
+    const whole = await restore('tank', '--to', 'new', '--overwrite', '--yes')
+    ended(whole, 0, /4 datasets/)
+    // tank is still here, and has the mount point that came along
+    assert.match(whole.stderr, /not mounted by themselves.*: new over tank/)
     await lockedAgain(world)
     assert.equal(await hashes(world, `new/photos@${newest}`), await hashes(world, `tank/photos@${newest}`))
-    assert.equal(await world.home('zfs get -H -o value canmount,readonly new'), 'on\noff\n')
+    assert.equal(await world.home('zfs get -H -o value canmount,readonly new'), 'noauto\noff\n')
     await world.home('zpool destroy new')
   })
 
