@@ -190,6 +190,8 @@ export const startSandbox = async (
 
 /** The machine’s files are what they were, and its owner gets in as before. */
 export const assertAsBefore = async (box: Sandbox): Promise<void> => {
+  // the line for the next start goes last of all
+  for (let i = 0; i < 100 && (await exists(join(box.dir, 'etc/rc.local'))); i += 1) await sleep(100)
   for (const [path, text] of Object.entries(OLD)) assert.equal(await box.file(`/${path}`), text, path)
   for (const path of ['/etc/ssh/knox-ca', '/etc/rc.local', '/root/knox-zfs-receive.sh', '/etc/hostid'])
     assert.equal(await exists(join(box.dir, path)), false, path)
