@@ -76,7 +76,7 @@ export const readBoxKeys = async (folder: string): Promise<BoxKeys> => {
   const text = async (file: string): Promise<string> => {
     const found = await readTextIfAny(join(folder, file))
     if (found === undefined)
-      throw new KnoxError('config', `the key folder lacks ${file}: ${folder}`, [...wayToKeys()])
+      throw new KnoxError('config', `the key folder lacks ${file}: ${folder}`, wayToKeys())
     return found
   }
   const authority = await text(`${KEY_FILES.ca}.pub`)
