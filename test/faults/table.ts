@@ -48,7 +48,7 @@ export const tableOf = (
 What \`npm run faults\` saw: two microVMs of the [lab](lab.md) as home and box (${circumstances.versions.split('\n').join(', ')}).
 The file is written by \`npm run faults -- --write\`, each line when its cell was last run; the cells are \`test/faults/cells.ts\`. \`npm test\` runs some of them.
 
-After each cell: the run did not call itself a success unless every file was on the box, no receipt was written otherwise, the box
+A cell holds if, after it, the run did not call itself a success unless every file was on the box, no receipt was written otherwise, the box
 locked its disk by itself or was off, the next plain \`knox backup\` ended with 0, the box's newest snapshots are equal to home's file
 by file (SHA-256), and no more was sent again than the part that was cut (a few MiB that were on their way, and with a power cut what
 ZFS had not written yet).
