@@ -54,9 +54,13 @@ const PLAIN_PROGRESS_SECONDS = 30
 /** Plain lines, for logs, pipes and dumb terminals: progress now and then only. */
 const plain = (style: Style, write: (text: string) => void): Reporter => {
   let shown = 0
+  let step = ''
   return {
     pause: () => undefined,
     emit: (event) => {
+      if (event.type === 'step') step = event.title
+      // a log need not say twice what was done
+      if (event.type === 'done' && event.title === step) return
       if (event.type === 'progress') {
         if (event.seconds - shown < PLAIN_PROGRESS_SECONDS) return
         shown = event.seconds

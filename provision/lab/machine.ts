@@ -27,7 +27,7 @@ export interface Running {
 }
 
 const MACHINE_SCRIPT = fileURLToPath(new URL('../../provision/lab/machine.sh', import.meta.url))
-const BOOT_SECONDS = 120
+const BOOT_SECONDS = 300
 
 /** A line for machine.sh, to be run in a machine. */
 export const machineScript = (...words: readonly string[]): string =>

@@ -145,10 +145,12 @@ const namespaceBox = (dir: string): BoxSide => ({
 export const startWorld = async (options: WorldOptions = {}): Promise<World> => {
   const world = await startHome('  addresses: [10.77.0.2]\n', options.homeYaml ?? '', namespaceBox)
   const { dir, knox } = world
-  must(await worldScript('up', dir, String(options.diskMib ?? 512), String(options.tankMib ?? 512)))
-  if (options.box === 'bare') return world
-  must(await knox('keys', 'init', '--passphrase-file', `${dir}/passphrase`))
-  await serveBox(world)
+  const up = worldScript('up', dir, String(options.diskMib ?? 512), String(options.tankMib ?? 512))
+  const bare = options.box === 'bare'
+  const keys = bare ? undefined : knox('keys', 'init', '--passphrase-file', `${dir}/passphrase`)
+  // side by side: both take their time on an emulated machine
+  for (const output of await Promise.all([up, keys])) if (output !== undefined) must(output)
+  if (!bare) await serveBox(world)
   return world
 }
 

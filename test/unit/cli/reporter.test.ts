@@ -63,6 +63,13 @@ describe('a report in plain lines', () => {
     assert.equal(written({}, events).trim().split('\n').length, 3)
   })
 
+  test('says a step once, unless its end says more', () => {
+    const step = (title: string): Event => ({ type: 'step', title })
+    const done = (title: string): Event => ({ type: 'done', title })
+    const events = [step('encrypting'), done('encrypting'), step('unlocking'), done('the disk is unlocked')]
+    assert.equal(written({}, events), 'encrypting ...\nunlocking ...\nthe disk is unlocked\n')
+  })
+
   test('shows commands only if asked, quoted so that they can be copied', () => {
     const command: Event = { type: 'command', argv: ['zfs', 'send', 'wd/two words@a'], where: 'home' }
     assert.equal(written({}, [command]), '')
