@@ -139,26 +139,44 @@ const OTHER_HOST_KEY = 'whoever answers at this address has another host key tha
 /** True for the error of an address where another machine answers: nothing of ours was sent there. */
 export const isOtherMachine = ({ message }: KnoxError): boolean => message === OTHER_HOST_KEY
 
-/** What ssh's own words on stderr mean. */
-export const SSH_FAILURES: readonly StderrRule[] = [
+/** What a failed ssh is told as: another host key, a login that is not accepted, no answer. */
+export type SshWords = Readonly<
+  Record<'otherKey' | 'denied' | 'silent', { readonly message: string; readonly hint: string }>
+>
+
+/** How ssh(1) says that it came to nothing, in the words of whom it called. */
+export const sshFailures = ({ otherKey, denied, silent }: SshWords): readonly StderrRule[] => [
   {
     pattern:
       /REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed|No ED25519 host key is known|no matching host key type/,
     code: 'key-rejected',
-    message: OTHER_HOST_KEY,
-    hints: ['is it another machine? knox keys list shows the fingerprint the box must have'],
+    message: otherKey.message,
+    hints: [otherKey.hint],
   },
   {
     pattern: /Permission denied|Too many authentication failures/,
     code: 'key-rejected',
-    message: 'the box does not accept the certificate',
-    hints: ['is it expired? knox keys list shows it, knox keys renew makes new ones'],
+    message: denied.message,
+    hints: [denied.hint],
   },
   {
     pattern:
       /Connection refused|timed out|No route to host|Network is unreachable|Could not resolve|Name or service|Host is down|Connection closed by|Connection reset|kex_exchange_identification|not responding|Broken pipe|servname/i,
     code: 'unreachable',
-    message: 'the box does not answer',
-    hints: ['is it switched on, and reachable from here?'],
+    message: silent.message,
+    hints: [silent.hint],
   },
 ]
+
+/** What ssh's own words on stderr mean. */
+export const SSH_FAILURES = sshFailures({
+  otherKey: {
+    message: OTHER_HOST_KEY,
+    hint: 'is it another machine? knox keys list shows the fingerprint the box must have',
+  },
+  denied: {
+    message: 'the box does not accept the certificate',
+    hint: 'is it expired? knox keys list shows it, knox keys renew makes new ones',
+  },
+  silent: { message: 'the box does not answer', hint: 'is it switched on, and reachable from here?' },
+})

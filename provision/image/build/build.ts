@@ -247,6 +247,7 @@ export const openWorkspace = async (options: BuildOptions): Promise<Workspace> =
   const space = workspaceOf(folder)
   return checkHost(runnerAt(place, emit), space, {
     ...{ trees: treesOf(config, space, undefined), bytes: imageBytes(config.image.size), beside, emit },
+    builder: config.image.builder,
   })
 }
 

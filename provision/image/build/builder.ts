@@ -6,7 +6,7 @@ import type { Emit } from '../../core/events.ts'
 import { quoteForLogin } from '../../core/quote.ts'
 import { openChannel, openSource } from '../../system/process.ts'
 import { failureOf, HERE, runnerAt, type Place } from '../../system/runner.ts'
-import { SSH_FAILURES } from '../../tools/ssh.ts'
+import { sshFailures } from '../../tools/ssh.ts'
 import { makeFile } from '../copy-image.ts'
 
 /** The machine that builds: this one, or a FreeBSD at a distance, reached by the owner's own ssh and its configuration. */
@@ -19,6 +19,7 @@ export const builderPlace = (builder: string | undefined): Place => {
     throw new KnoxError('config', `image.builder is not a machine: ${JSON.stringify(builder)}`, [
       'such as root@builder.lan:22',
     ])
+  const byHand = `ssh -p ${login.port} ${login.user}@${login.host} true, by hand, shows why`
   const ssh = [
     'ssh',
     '-T',
@@ -32,7 +33,11 @@ export const builderPlace = (builder: string | undefined): Place => {
   return {
     name: builder,
     wrap: (argv) => [...ssh, `${login.user}@${login.host}`, '--', quoteForLogin(argv)],
-    failures: SSH_FAILURES,
+    failures: sshFailures({
+      otherKey: { message: `the host key of ${builder} is not known here, or is another one`, hint: byHand },
+      denied: { message: `${builder} does not let you in by a key`, hint: byHand },
+      silent: { message: `${builder} does not answer`, hint: 'is it switched on, and reachable from here?' },
+    }),
   }
 }
 

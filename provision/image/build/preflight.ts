@@ -120,6 +120,8 @@ export const releaseWarning = (release: string): string | undefined =>
 
 export interface HostOptions extends Needs {
   readonly emit: Emit
+  /** image.builder, if the host is not this machine */
+  readonly builder?: string | undefined
 }
 
 /**
@@ -129,29 +131,25 @@ export interface HostOptions extends Needs {
 export const checkHost = async (
   runner: Runner,
   space: Workspace,
-  { emit, ...needs }: HostOptions,
+  { emit, builder, ...needs }: HostOptions,
 ): Promise<Workspace> => {
   const host = await runner.read(lookAtHost(space, needs.trees))
   const system = host.lines.get('system') ?? 'unknown'
+  const where = builder ?? 'this machine'
   if (system !== 'FreeBSD')
-    throw new KnoxError('platform', `an image is built on FreeBSD, and this is ${system}`, [
-      'image.builder: root@host in knox.yaml has a FreeBSD machine do it',
+    throw new KnoxError('platform', `an image is built on FreeBSD, and ${builder ?? 'this'} is ${system}`, [
+      `image.builder: root@host in knox.yaml has a FreeBSD machine do it`,
       'nothing was changed',
     ])
   const pid = host.lines.get('crochet')
   if (pid !== undefined)
     throw new KnoxError('busy', `crochet of an earlier run is still at work (process ${pid})`, [
-      `wait until it has ended, or end it: kill ${pid}`,
+      `wait until it has ended, or end it on ${where}: kill ${pid}`,
     ])
   const text = releaseWarning(host.lines.get('release') ?? 'unknown')
   if (text !== undefined) emit({ type: 'warning', text })
   const problems = problemsOf(host, needs)
-  if (problems.length > 0)
-    throw new KnoxError(
-      'platform',
-      `this machine cannot build the image yet: ${problems.length} things are missing`,
-      problems,
-    )
+  if (problems.length > 0) throw new KnoxError('platform', `${where} cannot build the image yet`, problems)
   return workspaceOf(host.lines.get('folder') ?? space.folder)
 }
 
