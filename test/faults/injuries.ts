@@ -56,8 +56,10 @@ const table = (text: string): string =>
 export const writesFail: Injury = (pair) =>
   mustRun(pair.box(), `modprobe dm-flakey || exit; ${table('flakey /dev/$disk 0 0 86400 1 error_writes')}`)
 
+/** The disk is whole again; a box that restarts, since it could not export the pool, comes up with it. */
 export const writesGoWell: Injury = async (pair) => {
   if (pair.box().isOn()) await mustRun(pair.box(), table('linear /dev/$disk 0'))
+  else await pair.switchOn()
 }
 
 /** kill -9 of whatever has this in its command line; it must be there, or come soon. */

@@ -7,6 +7,7 @@ import { labProblem } from '../../provision/lab/host.ts'
 import { waitUntil } from '../../provision/lab/monitor.ts'
 import { mustRun, startPair, type Pair } from '../../provision/lab/pair.ts'
 import { diceOf } from '../box/hostile-inputs.ts'
+import { isAttack } from './cell.ts'
 import { cells } from './cells.ts'
 import { judge, makeReady, settle } from './judge.ts'
 import { tableOf, type Row } from './table.ts'
@@ -115,6 +116,8 @@ const runAll = async (): Promise<readonly Row[]> => {
       pair ??= await freshPair()
       if (versions === '')
         versions = (await mustRun(pair.box(), 'zfs version | head -n 1; ssh -V 2>&1; uname -r')).trim()
+      // what an attack may destroy, all but the anchors, is what earlier cells claim
+      if (isAttack(cell)) await look(pair)
       const verdict = await judge(pair, cell, dice)
       rows.push({ name: cell.name, verdict })
       const locked = verdict.openFor === undefined ? '' : `, open for ${Math.round(verdict.openFor)} s`
