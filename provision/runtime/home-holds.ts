@@ -61,8 +61,8 @@ const change = async (stages: readonly (readonly Change[])[], emit: Emit): Promi
 }
 
 /**
- * Before anything is sent: the snapshots that the streams begin and end with are held at home. Wherever the run is cut off, the box's
- * newest snapshot and the target of what has begun to arrive are among them, so that no other program can break the chain. What earlier
+ * Before anything is sent: the snapshots that the streams begin with and all that they carry are held at home. They arrive one by one, so
+ * that wherever the run is cut off the box's newest is among them, and no other program can break the chain. What earlier
  * runs that were cut off have held of these datasets goes. Returns `home` as it is then, undefined if zfs did not let this user.
  */
 export const holdForSends = async (
@@ -72,18 +72,22 @@ export const holdForSends = async (
   emit: Emit,
 ): Promise<readonly Dataset[] | undefined> => {
   const tag = tagOf(config)
-  const ends = new Set(
-    sends.flatMap(({ range: { dataset, from, to } }) =>
-      (from === undefined ? [to] : [from, to]).map((name) => `${dataset}@${name}`),
-    ),
+  const byName = new Map(home.map(({ name, snapshots }) => [name, snapshots]))
+  const needed = new Set(
+    sends.flatMap(({ range: { dataset, from, to } }) => {
+      const names = (byName.get(dataset) ?? []).map(({ name }) => name)
+      const last = names.indexOf(to)
+      const first = from === undefined ? last : names.indexOf(from)
+      return names.slice(first, last + 1).map((name) => `${dataset}@${name}`)
+    }),
   )
   const all = snapshotsOf(home, new Set(sends.map(({ range }) => range.dataset)))
-  const older = all.filter(({ name, snapshot }) => snapshot.held && !ends.has(name))
-  if (!(await change([hold(tag, [...ends]), release(tag, namesOf(older))], emit))) return undefined
+  const older = all.filter(({ name, snapshot }) => snapshot.held && !needed.has(name))
+  if (!(await change([hold(tag, [...needed]), release(tag, namesOf(older))], emit))) return undefined
   return home.map((dataset) => ({
     ...dataset,
     snapshots: dataset.snapshots.map((one) =>
-      ends.has(`${dataset.name}@${one.name}`) ? { ...one, held: true as const } : one,
+      needed.has(`${dataset.name}@${one.name}`) ? { ...one, held: true as const } : one,
     ),
   }))
 }

@@ -156,12 +156,13 @@ describe('the hold at home', () => {
     return { calls, warnings, now: now?.[0]?.snapshots.filter((one) => one.held).map(({ name }) => name) }
   }
 
-  test('comes before the streams on what they begin and end with', async (t) => {
+  test('comes before the streams on what they begin with and all that they carry', async (t) => {
     const { home, config } = await thinHome(t)
     const { calls, now } = await before(home, config, [], 'bk:')
-    assert.deepEqual(calls, ['zfs hold knox:knox wd@a wd@c'])
+    // cut off after b, the box goes on from b
+    assert.deepEqual(calls, ['zfs hold knox:knox wd@a wd@b wd@c'])
     // so that after the proof all but the newest are let go
-    assert.deepEqual(now, ['a', 'c'])
+    assert.deepEqual(now, ['a', 'b', 'c'])
   })
 
   test('of runs that were cut off goes when the box needs it no more, and does not pile up', async (t) => {
