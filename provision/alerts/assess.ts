@@ -1,6 +1,7 @@
 import { EXIT_CODES, type ExitName } from '../core/errors.ts'
 import { formatDuration } from '../core/sizes.ts'
 import type { ListedKey } from '../keys/key-folder.ts'
+import { isBelow } from '../runtime/plan-box.ts'
 import type { Status } from '../runtime/status.ts'
 
 /** What is wrong with a backup as far as home knows it: pure, the same for `check` and `doctor`. */
@@ -85,16 +86,24 @@ export const lateDatasets = (
     return made !== undefined && now.getTime() / 1000 - made > maxAge ? [dataset] : []
   })
 
-/** The newest snapshot at home must not be older than `maxAge` seconds: without new ones all stays proved, and nothing is saved. */
-export const ofSnapshots = (
+/**
+ * When each snapshot at home was made, in seconds, without those of excluded datasets, and without those of a clock that was ahead: neither
+ * says that anything is saved now.
+ */
+export const snapshotTimes = (
   creations: ReadonlyMap<string, number>,
-  maxAge: number,
+  exclude: readonly string[],
   now: Date,
-): readonly Trouble[] => {
-  const newest = [...creations].reduce(
-    (max, [name, time]) => (name.includes('@') ? Math.max(max, time) : max),
-    0,
-  )
+): readonly number[] =>
+  [...creations].flatMap(([name, time]) => {
+    const [dataset = '', snapshot] = name.split('@')
+    const counts = snapshot !== undefined && !exclude.some((out) => isBelow(dataset, out))
+    return counts && time <= now.getTime() / 1000 + CLOCKS ? [time] : []
+  })
+
+/** The newest snapshot at home must not be older than `maxAge` seconds: without new ones all stays proved, and nothing is saved. */
+export const ofSnapshots = (times: readonly number[], maxAge: number, now: Date): readonly Trouble[] => {
+  const newest = times.reduce((max, time) => Math.max(max, time), 0)
   const age = now.getTime() / 1000 - newest
   if (newest === 0 || age <= maxAge) return []
   const text = `the newest snapshot at home is ${formatDuration(age)} old`
@@ -162,7 +171,7 @@ export const ofContents = ({ trouble, verify, scrub }: Status): readonly Trouble
     : [
         {
           level: 'critical' as const,
-          text: `the box’s pool is damaged (${scrub.state}, ${scrub.errors} errors)`,
+          text: `the box’s pool is damaged (${[scrub.state, `${scrub.errors} errors`, ...scrub.damaged.slice(0, 1)].join(', ')})`,
           hint: 'knox scrub; a new disk may be needed',
         },
       ]),

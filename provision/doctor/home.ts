@@ -1,5 +1,6 @@
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
+import { snapshotTimes } from '../alerts/assess.ts'
 import { isName, NAMES } from '../core/names.ts'
 import { quoteAll } from '../core/quote.ts'
 import { formatDuration } from '../core/sizes.ts'
@@ -35,7 +36,7 @@ const snapshots: Check<Patient> = {
   name: 'snapshots',
   look: async ({ config, emit, now }) => {
     const creations = await runnerAt(HERE, emit).read(listCreations(config.home.pool))
-    const times = [...creations].filter(([name]) => name.includes('@')).map(([, time]) => time)
+    const times = snapshotTimes(creations, config.home.exclude, now)
     if (times.length === 0) return attention('there is no snapshot yet', 'knox snapshot')
     const age = now.getTime() / 1000 - times.reduce((a, b) => Math.max(a, b))
     return age > config.alerts['max-age']

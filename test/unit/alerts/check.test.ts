@@ -77,6 +77,18 @@ describe('knox check', () => {
     assert.match(await said(home, 3 * DAY), /^KNOX OK/)
   })
 
+  test('a snapshot of a clock that was ahead, or of an excluded dataset, does not count for that', async (t) => {
+    const home = await good(t)
+    await home.proved(HOUR, ['bk: a=1 b=2', 'bk/x: c=3'])
+    const times = { wd: HOUR, 'wd@a': 9 * DAY, 'wd@b': -300 * DAY, 'wd/x@c': 3 * DAY, 'wd/scratch@d': HOUR }
+    await home.zfs(['wd: a=1 b=2', 'wd/x: c=3', 'wd/scratch: d=4'], times)
+    const config = { ...home.config, home: { ...home.config.home, exclude: ['wd/scratch'] } }
+    assert.match(
+      await said({ ...home, config }),
+      /^KNOX WARNING - the newest snapshot at home is 3 d 0 h old \|/,
+    )
+  })
+
   test('says how the last run failed: what may pass is a warning, the rest critical', async (t) => {
     const home = await good(t)
     await writeLastRun(home.folder, lastRun())
