@@ -8,7 +8,7 @@ export interface PoolHealth {
   readonly percent: number | undefined
   /** errors that the last finished scrub could not repair */
   readonly errors: number
-  /** files that are damaged for good; other words of zpool if it names none */
+  /** files that are damaged for good, or other words of zpool if it names none; and devices with errors, even if all was repaired */
   readonly damaged: readonly string[]
 }
 
@@ -20,6 +20,15 @@ const SCRUBS: readonly (readonly [RegExp, PoolHealth['scrub']])[] = [
 ]
 
 const NO_ERRORS = 'No known data errors'
+
+/** Devices whose errors ZFS has counted since the import: the first sign of a disk that dies, also where another copy helped. */
+const failingDevices = (lines: readonly string[], pool: string): readonly string[] =>
+  lines.flatMap((line) => {
+    const row = /^\s+(\S+)\s+[A-Z]+\s+([0-9]\S*)\s+([0-9]\S*)\s+([0-9]\S*)/.exec(line)
+    const [, name = '', read = '', write = '', checksum = ''] = row ?? []
+    if (row === null || name === pool || [read, write, checksum].every((count) => count === '0')) return []
+    return [`${name}: errors: ${read} reading, ${write} writing, ${checksum} in checksums`]
+  })
 
 /** Reads the lines of `zpool status -v` of one pool. */
 export const parsePoolStatus = (lines: readonly string[]): PoolHealth => {
@@ -35,11 +44,12 @@ export const parsePoolStatus = (lines: readonly string[]): PoolHealth => {
     .slice(1)
     .map((line) => line.trim())
     .filter((line) => line !== '')
+  const files = said === NO_ERRORS || said === '' ? [] : named?.length ? named : [said]
   return {
     state: field('state'),
     scrub: SCRUBS.find(([pattern]) => pattern.test(scan))?.[1] ?? 'none',
     percent: percent === undefined ? undefined : Number(percent),
     errors: Number(/with ([0-9]+) errors/.exec(scan)?.[1] ?? '0'),
-    damaged: said === NO_ERRORS || said === '' ? [] : named?.length ? named : [said],
+    damaged: [...failingDevices(lines, field('pool')), ...files],
   }
 }

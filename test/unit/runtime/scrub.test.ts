@@ -65,6 +65,12 @@ describe('a scrub', () => {
     ['errors', 'ONLINE', [ROTTEN, FINE], /3 errors/],
     ['a disk that fails', 'DEGRADED', [FINISHED, FINE], /pool is DEGRADED/],
     [
+      'errors that it could repair',
+      'ONLINE',
+      [FINISHED, '  da0.eli  ONLINE  3  0  41', FINE],
+      /41 in checksums/,
+    ],
+    [
       'a damaged file',
       'ONLINE',
       [FINISHED, 'errors: Permanent errors have been detected in the following files:', '  bk/photos:/cat'],

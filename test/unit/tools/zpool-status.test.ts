@@ -55,3 +55,11 @@ test('files that are damaged for good are named, also where zpool knows only the
     damaged: ["2 data errors, use '-v' for a list"],
   })
 })
+
+test('a device whose errors were counted is named, although all of it was repaired', () => {
+  const finished = '  scan: scrub repaired 1.2M in 00:10:00 with 0 errors on Tue Nov 24 01:10:00 2026\n'
+  const lines = status(finished).map((line) => line.replace(/(da0\.eli .*)0     0     0/, '$13     0 1.2K'))
+  assert.deepEqual(parsePoolStatus(lines).damaged, [
+    'da0.eli: errors: 3 reading, 0 writing, 1.2K in checksums',
+  ])
+})
