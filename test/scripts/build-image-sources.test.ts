@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { appendFile, readFile, rm, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { buildWorld, CPUVAR, fails, ok, writeFreebsd } from '../support/build-world.ts'
@@ -140,5 +140,36 @@ describe('the sources of an image', () => {
     assert.match(await readFile(join(folder, CPUVAR), 'utf8'), /#define\tcpu_id\tcpuid/)
     assert.ok(!existsSync(join(folder, 'sys/arm/conf/RPI-B-ZFS')))
     assert.match((await world.build()).stdout, /nothing was done/)
+  })
+
+  test('a tree that knox has not made is refused, and stays, also as its own source', async (t) => {
+    const world = await buildWorld(t)
+    const mine = join(world.work, 'src')
+    await writeFreebsd(mine)
+    await writeFile(join(mine, 'precious'), 'mine')
+    for (const yaml of [{}, { source: mine }]) {
+      await world.writeYaml(yaml)
+      fails(await world.build(), 4, /work\/src is no tree of knox[^]*--work DIR[^]*nothing was changed/)
+      assert.equal(await readFile(join(mine, 'precious'), 'utf8'), 'mine')
+      assert.ok(!existsSync(join(world.work, 'crochet')))
+    }
+    // a checkout of somebody's is none either
+    await mkdir(join(world.work, 'crochet/.git'), { recursive: true })
+    fails(await world.build('--yes', '--force'), 4, /work\/src, .*work\/crochet are no trees of knox/)
+  })
+
+  test('a source that is the tree itself, lies in it, or above it is refused, and stays', async (t) => {
+    const world = await buildWorld(t)
+    ok(await world.build())
+    await rm(join(world.work, 'src/.git'), { recursive: true })
+    for (const source of [join(world.work, 'src'), join(world.work, 'src/sys'), world.work]) {
+      await world.writeYaml({ source })
+      fails(
+        await world.build('--force'),
+        4,
+        /would lie in one another: .* and .*work\/(?:src|crochet)\n[^]*nothing was changed/,
+      )
+      assert.ok(existsSync(join(world.work, 'src', CPUVAR)))
+    }
   })
 })

@@ -1,10 +1,11 @@
 import type { Read, Runner } from '../../core/command.ts'
 import { KnoxError } from '../../core/errors.ts'
 import type { Emit } from '../../core/events.ts'
+import { printable } from '../../core/names.ts'
 import { formatBytes } from '../../core/sizes.ts'
 import { memoryDisks } from '../../tools/mdconfig.ts'
 import { mounts } from '../../tools/mount.ts'
-import type { Tree } from './sources.ts'
+import { TREE_MARK, type Tree } from './sources.ts'
 import { workspaceOf, type Workspace } from './workspace.ts'
 
 /** Everything that a build needs of its host, looked at before anything long begins. */
@@ -40,6 +41,17 @@ const LOOK = [
   '  case $(ls -ld "$WORK") in d????w* | d???????w*) echo "open yes" ;; d*) ;; *) echo "open no-folder" ;; esac',
   '  [ -O "$WORK" ] || echo "open other"',
   'fi',
+  'for n in src crochet; do',
+  '  p=$WORK/$n',
+  `  [ -e "$p/${TREE_MARK}" ] || [ -z "$(ls -A "$p" 2>/dev/null)" ] || foreign="\${foreign:+$foreign, }$p"`,
+  // by their real names too
+  '  q=$(cd -P "$p" 2>/dev/null && pwd -P) || q=${r%/}${WORK#"${d%/}"}/$n',
+  '  for t in "$@"; do',
+  '    t=$(cd -P "${t#file://}" 2>/dev/null && pwd -P) || continue; t=${t%/}/',
+  '    case $t in "$q"/*) echo "nested ${t%/} and $p" ;; esac; case $q/ in "$t"*) echo "nested ${t%/} and $p" ;; esac',
+  '  done',
+  'done',
+  '[ -z "$foreign" ] || echo "foreign $foreign"',
   // a folder without git is copied
   'for t in "$@"; do [ -d "$t" ] && [ ! -e "$t/.git" ] && [ ! -f "$t/HEAD" ] || echo "fetch yes"; done',
   'echo "used $(du -sk "$WORK" 2>/dev/null | awk \'{ print $1 }\')"',
@@ -57,7 +69,7 @@ interface Host {
 export const lookAtHost = (space: Workspace, trees: readonly Tree[]): Read<Host> => ({
   effect: 'read',
   argv: [
-    ...['env', `WORK=${space.folder}`, `PID=${space.pid}`],
+    ...['env', 'foreign=', `WORK=${space.folder}`, `PID=${space.pid}`],
     `PROGRAMS=${[...PROGRAMS.map(([name]) => name), 'svnlite', 'svn'].join(' ')}`,
     ...['/bin/sh', '-c', LOOK, 'sh', ...trees.filter(({ kind }) => kind === 'git').map(({ url }) => url)],
   ],
@@ -118,6 +130,29 @@ export const releaseWarning = (release: string): string | undefined =>
     ? undefined
     : `this is FreeBSD ${release}: whether its compiler builds 10.2 is not known; a 10.4 in a virtual machine does`
 
+/** Throws `refused` where fetching the sources would replace a tree that is not knox's, or the source itself. */
+const checkTrees = ({ lines }: Host): void => {
+  const [foreign, nested] = [lines.get('foreign'), lines.get('nested')]
+  if (foreign !== undefined)
+    throw new KnoxError(
+      'refused',
+      foreign.includes(', ') ? `${foreign} are no trees of knox` : `${foreign} is no tree of knox`,
+      [
+        'the sources would replace it: another --work DIR, or move it away',
+        `if an earlier knox made it, it may be removed; or keep it: touch ${foreign
+          .split(', ')
+          .map((path) => `${path}/${TREE_MARK}`)
+          .join(' ')}`,
+        'nothing was changed',
+      ],
+    )
+  if (nested !== undefined)
+    throw new KnoxError('refused', `a source and its copy would lie in one another: ${printable(nested)}`, [
+      'another --work DIR, or another folder as source in knox.yaml',
+      'nothing was changed',
+    ])
+}
+
 export interface HostOptions extends Needs {
   readonly emit: Emit
   /** image.builder, if the host is not this machine */
@@ -126,7 +161,7 @@ export interface HostOptions extends Needs {
 
 /**
  * Looks at the host and returns the workspace by its real name there. Throws `platform` with all that is missing, `busy` if
- * an earlier build is still under way there.
+ * an earlier build is still under way there, `refused` for what is not knox's in the places of the sources.
  */
 export const checkHost = async (
   runner: Runner,
@@ -146,6 +181,7 @@ export const checkHost = async (
     throw new KnoxError('busy', `crochet of an earlier run is still at work (process ${pid})`, [
       `wait until it has ended, or end it on ${where}: kill ${pid}`,
     ])
+  checkTrees(host)
   const text = releaseWarning(host.lines.get('release') ?? 'unknown')
   if (text !== undefined) emit({ type: 'warning', text })
   const problems = problemsOf(host, needs)

@@ -66,6 +66,16 @@ const NETWORK = [
   },
 ] as const
 
+/** in a tree that knox has made: it replaces no other. */
+export const TREE_MARK = '.knox-tree'
+
+/** `clear` empties the tree but for the mark: one that is killed in between stays knox's own. */
+const BEGIN = [
+  'set -e; umask 022',
+  `mkdir -p "$1"; : >"$1/${TREE_MARK}"`,
+  `clear() { find "$1/." -mindepth 1 -maxdepth 1 ! -name ${TREE_MARK} -exec rm -rf {} +; }`,
+].join('\n')
+
 /**
  * A folder without git is copied, a working copy of svn without what svn has in it; the mark says that the copy is whole,
  * and holds a hash of it. What changes in the folder from the first byte of the copying on is newer than the other mark,
@@ -73,18 +83,18 @@ const NETWORK = [
  */
 const COPY = [
   'if { [ -f "$2/sys/conf/newvers.sh" ] || [ -f "$2/crochet.sh" ]; } && [ ! -e "$2/.git" ]; then',
-  '  rm -rf "$1"; mkdir -p "$1"; echo "$2" >"$1/.knox-begun"; cp -Rp "$2/." "$1"; cd "$1"; rm -rf .svn',
+  '  clear "$1"; echo "$2" >"$1/.knox-begun"; cp -Rp "$2/." "$1"; cd "$1"; rm -rf .svn',
   '  h=$(find . -type f ! -name ".knox-*" -exec cksum {} + | LC_ALL=C sort | sha256 -q)',
   '  echo "folder-$h" >.knox-copied; exit 0',
   'fi',
 ].join('\n')
 
 const GIT_FETCH = [
-  'set -e; umask 022',
+  BEGIN,
   COPY,
   // what another way has left there would be built with it
-  '[ -d "$1/.git" ] && [ ! -e "$1/.knox-copied" ] || rm -rf "$1"',
-  'mkdir -p "$1"; cd "$1"',
+  '[ -d "$1/.git" ] && [ ! -e "$1/.knox-copied" ] || clear "$1"',
+  'cd "$1"',
   '[ -d .git ] || git init -q .',
   'rm -f .git/index.lock .git/shallow.lock',
   'git fetch -q --depth 1 "$2" "$3"',
@@ -92,12 +102,12 @@ const GIT_FETCH = [
 ].join('\n')
 
 const SVN_FETCH = [
-  'set -e; umask 022',
+  BEGIN,
   'svn=$(command -v svnlite || command -v svn)',
   'if [ -d "$1/.svn" ]; then',
   '  "$svn" cleanup "$1"',
-  '  if [ "$("$svn" info "$1" | sed -n "s/^URL: //p")" = "${2%/}" ]; then "$svn" revert -q -R "$1"; else rm -rf "$1"; fi',
-  'else rm -rf "$1"; fi',
+  '  if [ "$("$svn" info "$1" | sed -n "s/^URL: //p")" = "${2%/}" ]; then "$svn" revert -q -R "$1"; else clear "$1"; fi',
+  'else clear "$1"; fi',
   // an interrupted checkout has a working copy too; this file says that it came to its end
   'rm -f "$1/.svn/knox-complete"',
   '"$svn" checkout -q --non-interactive -r "$3" "$2" "$1"',
