@@ -172,4 +172,19 @@ describe('the sources of an image', () => {
       assert.ok(existsSync(join(world.work, 'src', CPUVAR)))
     }
   })
+
+  for (const [kind, yaml] of [
+    ['.svn', { source: 'https://svn.example/base/releng/10.2' }],
+    ['.git', {}],
+  ] as const)
+    test(`a checkout whose ${kind} was cut off at its beginning is made anew`, async (t) => {
+      const world = await buildWorld(t)
+      await world.writeYaml(yaml)
+      await writeFreebsd(join(world.world, 'svn'))
+      await mkdir(join(world.work, 'src', kind), { recursive: true })
+      await writeFile(join(world.work, 'src/.knox-tree'), '')
+      await writeFile(join(world.work, 'src/half'), '')
+      ok(await world.build())
+      assert.ok(!existsSync(join(world.work, 'src/half')))
+    })
 })

@@ -57,7 +57,7 @@ const NETWORK = [
   },
   {
     pattern:
-      /Could not resolve|unable to access|Connection|timed out|E170013|E730054|Network is unreachable|does not appear to be a git/i,
+      /Could not resolve|unable to access|Connection|timed out|E170013|E730054|Network is unreachable|does not appear to be a git|RPC failed|early EOF|hung up unexpectedly|unexpected disconnect|E120106/i,
     code: 'unreachable',
     message: 'the source cannot be fetched',
     hints: [
@@ -92,8 +92,8 @@ const COPY = [
 const GIT_FETCH = [
   BEGIN,
   COPY,
-  // what another way has left there would be built with it
-  '[ -d "$1/.git" ] && [ ! -e "$1/.knox-copied" ] || clear "$1"',
+  // what another way has left there would be built with it; a power cut can leave a .git that is none
+  '[ ! -e "$1/.knox-copied" ] && git --git-dir "$1/.git" rev-parse >/dev/null 2>&1 || clear "$1"',
   'cd "$1"',
   '[ -d .git ] || git init -q .',
   'rm -f .git/index.lock .git/shallow.lock',
@@ -104,10 +104,11 @@ const GIT_FETCH = [
 const SVN_FETCH = [
   BEGIN,
   'svn=$(command -v svnlite || command -v svn)',
-  'if [ -d "$1/.svn" ]; then',
-  '  "$svn" cleanup "$1"',
-  '  if [ "$("$svn" info "$1" | sed -n "s/^URL: //p")" = "${2%/}" ]; then "$svn" revert -q -R "$1"; else clear "$1"; fi',
-  'else clear "$1"; fi',
+  // of another address, or so damaged that svn cannot mend it
+  'mend() {',
+  '  [ -d "$1/.svn" ] && "$svn" cleanup "$1" && [ "$("$svn" info "$1" | sed -n "s/^URL: //p")" = "$2" ] && "$svn" revert -q -R "$1"',
+  '}',
+  'mend "$1" "${2%/}" 2>/dev/null || clear "$1"',
   // an interrupted checkout has a working copy too; this file says that it came to its end
   'rm -f "$1/.svn/knox-complete"',
   '"$svn" checkout -q --non-interactive -r "$3" "$2" "$1"',

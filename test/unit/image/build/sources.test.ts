@@ -82,3 +82,22 @@ describe('a folder as source', () => {
     await assert.rejects(runner.act(fetchTree(tree)), knoxError('config', /another user[^]*safe\.directory/))
   })
 })
+
+describe('a fetch that is cut off', () => {
+  for (const text of [
+    'error: RPC failed; curl 18 transfer closed with outstanding read data remaining',
+    'fatal: early EOF',
+    'fatal: the remote end hung up unexpectedly',
+    'fetch-pack: unexpected disconnect while reading sideband packet',
+    'svn: E120106: ra_serf: The server sent a truncated HTTP response body.',
+  ])
+    test(`is gone on with: ${text}`, async (t) => {
+      const { dir, tree } = await given(t, {})
+      await writeProgram(dir, 'git', `[ "$1" = init ] || { echo "${text}" >&2; exit 128; }; mkdir -p .git`)
+      withEnv(t, { PATH: `${dir}:${process.env['PATH'] ?? ''}` })
+      await assert.rejects(
+        runner.act(fetchTree({ ...tree, url: 'https://x/y.git' })),
+        knoxError('unreachable', /cannot be fetched[^]*run it again/),
+      )
+    })
+})
