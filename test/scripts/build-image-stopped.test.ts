@@ -63,6 +63,24 @@ describe('a build that is not left alone', () => {
       await nothingLeft(world)
     })
 
+  for (const isFar of [false, true])
+    test(`killed -9 while customising ${isFar ? 'at a distance' : 'here'}: a rerun with nothing to do leaves nothing either`, async (t) => {
+      const world = await buildWorld(t)
+      if (isFar) await useSsh(t, world)
+      ok(await world.build())
+      const run = world.start('--force')
+      await until(() => run.said().includes('reading everything back'))
+      run.kill('SIGKILL')
+      await run.ended
+      assert.notDeepEqual(await world.leftovers(), [])
+      const again = await world.build()
+      ok(again)
+      assert.match(again.stdout, /nothing was done/)
+      await nothingLeft(world)
+      for (const name of ['knox.img', 'knox.img.new', 'knox.img.work'])
+        assert.ok(!existsSync(join(world.work, name)), name)
+    })
+
   test('stopped in the middle takes everything down, and the rerun finishes', async (t) => {
     const world = await buildWorld(t)
     await world.set('slow-build')

@@ -11,6 +11,7 @@ import { runnerAt, type Place } from '../../system/runner.ts'
 import { mdDetach } from '../../tools/mdconfig.ts'
 import { unmount } from '../../tools/mount.ts'
 import { withLeftover } from '../workplace.ts'
+import { clearCommands, clearThere } from './builder.ts'
 import {
   changeCpuvar,
   cpuvarState,
@@ -267,6 +268,8 @@ export const prepareBuild = async (space: Workspace, options: BuildOptions): Pro
     await confirm(`an earlier build has left ${describe(left)}; take that down?`)
     await takeDown(runner, space)
   }
+  // not only when it is made again: it holds the host key
+  await clearThere(runner, space.image)
   const revisions: Record<string, string> = {}
   for (const tree of trees) revisions[tree.name] = await fetchOne(runner, tree, emit)
   const [freebsd, crochet] = trees.map(({ url, name }) => ({ url, revision: revisions[name] ?? '' }))
@@ -318,7 +321,10 @@ export const buildActions = async (
   const trees = treesOf(config, space, await readLock(lockFile))
   const files = await fileChanges(space, config.image.size)
   return [
-    { stage: 'preflight', commands: [lookAtHost(space, trees), ...leftoverReads].map(argvOf) },
+    {
+      stage: 'preflight',
+      commands: [lookAtHost(space, trees), ...leftoverReads, ...clearCommands(space.image)].map(argvOf),
+    },
     {
       stage: 'sources',
       commands: trees

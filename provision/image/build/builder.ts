@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Change, Read } from '../../core/command.ts'
+import type { Change, Read, Runner } from '../../core/command.ts'
 import { parseLogin } from '../../core/names.ts'
 import { KnoxError } from '../../core/errors.ts'
 import type { Emit } from '../../core/events.ts'
@@ -8,6 +8,7 @@ import { openChannel, openSource } from '../../system/process.ts'
 import { failureOf, HERE, runnerAt, type Place } from '../../system/runner.ts'
 import { sshFailures } from '../../tools/ssh.ts'
 import { makeFile } from '../copy-image.ts'
+import { takeDown, takeDownCommands, workplaceOf } from '../workplace.ts'
 
 /** The machine that builds: this one, or a FreeBSD at a distance, reached by the owner's own ssh and its configuration. */
 
@@ -58,6 +59,26 @@ export const dropThere = (image: string): Change => ({
   effect: 'change',
   argv: ['rm', '-f', image, `${image}.new`],
 })
+
+/** The lock of a run that customised the copy, for who has the whole work folder. */
+const dropLock = (image: string): Change => ({
+  effect: 'change',
+  argv: ['rm', '-f', `${workplaceOf(image).folder}/lock`],
+})
+
+/** Takes down and drops the copy that a run which was killed has left. Throws `busy` if others use it. */
+export const clearThere = async (runner: Runner, image: string): Promise<void> => {
+  await runner.act(dropLock(image))
+  await takeDown(runner, workplaceOf(image))
+  await runner.act(dropThere(image))
+}
+
+/** What clearThere runs where nothing is left. */
+export const clearCommands = (image: string): readonly (Change | Read<unknown>)[] => [
+  dropLock(image),
+  ...takeDownCommands(workplaceOf(image)),
+  dropThere(image),
+]
 
 /** Work on a copy of an image that becomes the box's: it holds the host key then, and does not outlive the work. */
 export const withCopy = async (
