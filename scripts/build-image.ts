@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readFile, rm, stat } from 'node:fs/promises'
+import { readFile, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { defineCommand, type Knox } from '../provision/cli/command.ts'
 import type { Config } from '../provision/core/config.ts'
@@ -20,10 +20,12 @@ import {
   copyThere,
   dropThere,
   hashThere,
+  holdArgv,
   packThere,
   receiveArgv,
   sendArgv,
   withCopy,
+  withWorkFolder,
 } from '../provision/image/build/builder.ts'
 import { imageBytes } from '../provision/image/build/changes.ts'
 import { customiseThere } from '../provision/image/build/ready.ts'
@@ -43,7 +45,6 @@ import {
 import { findPublished, isWhole } from '../provision/image/published.ts'
 import { findConfig, homeFolder, parseConfig } from '../provision/system/config-file.ts'
 import { realFolder } from '../provision/system/files.ts'
-import { withLock } from '../provision/system/lock.ts'
 import { HERE, runnerAt, type Place } from '../provision/system/runner.ts'
 import { memoryDisks } from '../provision/tools/mdconfig.ts'
 import { xzUnpack, xzUnpackedBytes } from '../provision/tools/xz.ts'
@@ -147,16 +148,18 @@ const fromReady = async (knox: Knox, paths: Paths, from: string): Promise<undefi
   }
   const ready = await checkReady(options, runnerAt(place, emit))
   const copy = place === HERE ? options.work : workspaceOf(paths.work).image
-  await withMaking(paths.out, options, (making) =>
-    withCopy(place, copy, emit, async () => {
-      const { customised, input } =
-        place === HERE
-          ? await fromImage(options, ready)
-          : await customiseThere({ ...options, place, image: copy }, ready)
-      const facts = { revisions: {}, inputs: [input], customised }
-      await publishFrom(knox, { place, paths, making }, copy, { facts })
-    }),
-  )
+  const work = () =>
+    withMaking(paths.out, options, (making) =>
+      withCopy(place, copy, emit, async () => {
+        const { customised, input } =
+          place === HERE
+            ? await fromImage(options, ready)
+            : await customiseThere({ ...options, place, image: copy }, ready)
+        const facts = { revisions: {}, inputs: [input], customised }
+        await publishFrom(knox, { place, paths, making }, copy, { facts })
+      }),
+    )
+  await (place === HERE ? work() : withWorkFolder(place, paths.work, emit, work))
   return undefined
 }
 
@@ -207,11 +210,7 @@ const fromSources = async (knox: Knox, paths: Paths): Promise<undefined> => {
         await publishFrom(knox, { place, paths, making }, space.image, { facts, replace })
       })
     })
-  if (place !== HERE) await build()
-  else {
-    await mkdir(space.folder, { recursive: true, mode: 0o755 })
-    await withLock(space.folder, build)
-  }
+  await withWorkFolder(place, space.folder, emit, build)
   return undefined
 }
 
@@ -282,7 +281,9 @@ const planOf = async (
 
 const dryRun = async (knox: Knox, paths: Paths, from: string | undefined): Promise<undefined> => {
   const config = await configForPlan(knox)
-  const stages = await planOf(knox, config, { paths, from })
+  const hold = { stage: 'hold the work folder, all the while', commands: [holdArgv(paths.work)] }
+  const isFar = config.image.builder !== undefined
+  const stages = [...(isFar ? [hold] : []), ...(await planOf(knox, config, { paths, from }))]
   const image = join(paths.out, imageName(config, today()))
   const lines = [
     ...(config.image.builder === undefined

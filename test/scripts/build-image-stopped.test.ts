@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { buildWorld, fails, nothingLeft, ok, until, useSsh, watchXz } from '../support/build-world.ts'
@@ -107,6 +108,31 @@ describe('a build that is not left alone', () => {
     const { code, stderr } = await run.ended
     assert.equal(code, 130, stderr)
     assert.equal(spawnSync('pgrep', ['-f', `${world.work}/`]).status, 1)
+    await nothingLeft(world)
+  })
+
+  test('one build at a time at a distance too: another home ends with 11 and disturbs nothing', async (t) => {
+    const world = await buildWorld(t)
+    await useSsh(t, world)
+    await world.set('slow-build')
+    const run = world.start()
+    await until(() => world.has('building'))
+    // between its phases crochet is not seen
+    await rm(join(world.work, 'crochet.pid'))
+    const other = ['--out', join(world.dir, 'other')]
+    fails(await world.build(...other), 11, /another knox is at work on root@builder\.lan/)
+    const from = [
+      '--from',
+      world.image,
+      '--sha256',
+      createHash('sha256')
+        .update(await readFile(world.image))
+        .digest('hex'),
+      ...other,
+    ]
+    fails(await world.build(...from), 11, /another knox is at work on root@builder\.lan/)
+    run.kill('SIGTERM')
+    await run.ended
     await nothingLeft(world)
   })
 

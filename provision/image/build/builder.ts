@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
 import type { Change, Read, Runner } from '../../core/command.ts'
 import { parseLogin } from '../../core/names.ts'
 import { KnoxError } from '../../core/errors.ts'
 import type { Emit } from '../../core/events.ts'
 import { quoteForLogin } from '../../core/quote.ts'
+import { withLock } from '../../system/lock.ts'
 import { openChannel, openSource } from '../../system/process.ts'
 import { failureOf, HERE, runnerAt, type Place } from '../../system/runner.ts'
 import { sshFailures } from '../../tools/ssh.ts'
@@ -39,6 +41,45 @@ export const builderPlace = (builder: string | undefined): Place => {
       denied: { message: `${builder} does not let you in by a key`, hint: byHand },
       silent: { message: `${builder} does not answer`, hint: 'is it switched on, and reachable from here?' },
     }),
+  }
+}
+
+/** Holds the work folder for as long as its stdin is open: the lock ends with the connection. */
+export const holdArgv = (folder: string): readonly string[] => [
+  ...['/bin/sh', '-c', 'umask 022; mkdir -p "$1" && exec lockf -s -t 0 -k "$1/builder.lock" cat', 'sh'],
+  folder,
+]
+
+/** lockf(1): the lock is taken */
+const EX_TEMPFAIL = 75
+
+/** Runs work that has the work folder of the build host to itself. Throws `busy` if another run has it. */
+export const withWorkFolder = async <T>(
+  place: Place,
+  folder: string,
+  emit: Emit,
+  work: () => Promise<T>,
+): Promise<T> => {
+  if (place === HERE) {
+    await mkdir(folder, { recursive: true, mode: 0o755 })
+    return withLock(folder, work)
+  }
+  emit({ type: 'command', argv: holdArgv(folder), where: place.name })
+  const channel = openChannel(place.wrap(holdArgv(folder)))
+  await channel.writeLine('held')
+  try {
+    if ((await channel.readLine()) === undefined) {
+      const end = await channel.ended
+      if (end.exitCode === EX_TEMPFAIL)
+        throw new KnoxError('busy', `another knox is at work on ${place.name}, in ${folder}`, [
+          'wait until it has ended, or build in another folder: --work DIR',
+        ])
+      throw failureOf(end, end.exitCode === 255 ? place.failures : [], `on ${place.name}`)
+    }
+    return await work()
+  } finally {
+    channel.end()
+    await channel.ended
   }
 }
 
