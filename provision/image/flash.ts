@@ -1,11 +1,12 @@
 import { KnoxError } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
 import { BLOCK, CHUNK, isZero, LENT, placesOn, TAIL } from './chunks.ts'
-import { readDrive } from './drive-io.ts'
+import { checkStopped, readDrive } from './drive-io.ts'
+import { clearHead, keptHead } from './head.ts'
 import type { OpenDrive } from './open-drive.ts'
 import { readBack } from './read-back.ts'
 import type { ImageSource } from './source.ts'
-import { clearHead, writeImage } from './write-image.ts'
+import { writeImage } from './write-image.ts'
 
 /** An image onto a drive, and the proof that it is there. */
 
@@ -85,8 +86,9 @@ const condemned = async (drive: OpenDrive, name: string, wrongAt: number): Promi
 }
 
 /**
- * Writes the image and reads it back. Throws `verification` with the first wrong byte, `disk` if the drive fails,
- * `interrupted`; the drive has no partition table then.
+ * Writes the image and reads it back; its beginning, with the partition table, when all else is proved to be there.
+ * Throws `verification` with the first wrong byte, `disk` if the drive fails, `interrupted`; the drive has no partition
+ * table then, unless it failed at that very last write.
  */
 export const flashImage = async (options: FlashOptions): Promise<Flashed> => {
   const { image, drive, name, emit, signal, block = BLOCK } = options
@@ -96,7 +98,8 @@ export const flashImage = async (options: FlashOptions): Promise<Flashed> => {
 
   const buffers = Array.from({ length: LENT }, () => drive.allocate(CHUNK))
   const spare = { last: drive.allocate(CHUNK), zeros: drive.allocate(TAIL) }
-  const places = () => placesOn(drive, image.chunks(buffers), spare)
+  const head = keptHead(drive)
+  const places = () => head.keepBack(placesOn(drive, image.chunks(buffers), spare))
 
   emit({ type: 'step', title: `writing ${name}` })
   const tellWritten = progressOf(emit, 'written')
@@ -114,7 +117,7 @@ export const flashImage = async (options: FlashOptions): Promise<Flashed> => {
   emit({ type: 'step', title: `reading ${name} back` })
   const reading = performance.now()
   const tellRead = progressOf(emit, 'read back')
-  const { wrongAt, clearedBytes } = await readBack(drive, {
+  const { wrongAt: wrongInBody, clearedBytes } = await readBack(drive, {
     places,
     skippedBlock,
     signal,
@@ -123,6 +126,8 @@ export const flashImage = async (options: FlashOptions): Promise<Flashed> => {
   }).catch((error: unknown) => {
     throw withState(error, `${name} is not proved to be complete: flash it again`)
   })
+  checkStopped(signal)
+  const wrongAt = wrongInBody ?? (await head.giveBack())
   if (wrongAt !== undefined) throw await condemned(drive, name, wrongAt)
   emit({ type: 'done', title: `${name} was read back and is right` })
   return {

@@ -14,15 +14,6 @@ export interface WriteOptions {
 /** writes under way at once: the drive has the next one before this program has looked at the last */
 const DEPTH = 2
 
-/** bytes at the beginning without which nothing is found on a drive: partition table, boot code, labels */
-const HEAD = 1024 * 1024
-
-/** Takes the partition table away, on the drive itself; at most `bytes`. */
-export const clearHead = async (drive: OpenDrive, bytes = HEAD): Promise<void> => {
-  await writeDrive(drive, 0, drive.allocate(Math.min(HEAD, bytes, drive.size)))
-  await flushDrive(drive)
-}
-
 /** A few writes at once, started in order. After a failed one no other is started. */
 const writerOf = (drive: OpenDrive) => {
   const running: { readonly turn: number; readonly done: Promise<void> }[] = []
@@ -50,22 +41,19 @@ const stretchesOf = (data: Buffer, skippedBlock: number | undefined): readonly R
   skippedBlock === undefined ? [{ from: 0, to: data.length }] : splitZeros(data, skippedBlock).data
 
 /**
- * Writes what belongs on a drive so that one with half of it does not look like one with all of it: the beginning, which
- * has the partition table, is zeroed before all else, and the first place is written at the very end. Throws `disk`,
- * `interrupted`, or what the places throw; then the beginning is zeros, or nothing was written yet.
+ * Writes what belongs on a drive. The first place is on the drive before anything else is written, so that what was the
+ * beginning of the drive is gone. Throws `disk`, `interrupted`, or what the places throw.
  */
 export const writeImage = async (drive: OpenDrive, options: WriteOptions): Promise<void> => {
   const { skippedBlock, signal, onBytes } = options
   const writer = writerOf(drive)
-  let head: Buffer | undefined
   let turn = 0
   try {
     for await (const { offset, data } of options.places) {
       checkStopped(signal)
-      if (head === undefined) {
-        head = drive.allocate(data.length)
-        data.copy(head)
-        await clearHead(drive, data.length)
+      if (offset === 0) {
+        await writeDrive(drive, 0, data)
+        await flushDrive(drive)
       } else
         for (const { from, to } of stretchesOf(data, skippedBlock))
           await writer.write(turn, offset + from, data.subarray(from, to))
@@ -79,9 +67,5 @@ export const writeImage = async (drive: OpenDrive, options: WriteOptions): Promi
   }
   const failure = writer.failed()
   if (failure !== undefined) throw failure
-  await flushDrive(drive)
-  checkStopped(signal)
-  if (head === undefined) return
-  await writeDrive(drive, 0, head)
   await flushDrive(drive)
 }

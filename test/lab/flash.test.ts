@@ -43,9 +43,12 @@ const holds = async (image: string, device: string): Promise<void> => {
   await sh(`blockdev --flushbufs ${device}; cmp -n $(stat -c %s ${image}) ${image} ${device}`)
 }
 
-/** Its first mebibyte is zeros: nothing starts from it. */
+/** Its first mebibyte is zeros, or the text that is there until all else is proved: nothing starts from it. */
 const isHeadless = (device: string): Promise<string> =>
-  sh(`blockdev --flushbufs ${device}; cmp -n ${MIB} /dev/zero ${device}`)
+  sh(
+    `blockdev --flushbufs ${device}; cmp -n ${MIB} /dev/zero ${device} || ` +
+      `{ yes 'this drive is not finished: flash it again' | head -c ${MIB} >${dir}/text; cmp -n ${MIB} ${dir}/text ${device}; }`,
+  )
 
 before(async () => {
   dir = await mkdtemp(join(tmpdir(), 'flash-'))

@@ -38,6 +38,8 @@ interface Place {
 }
 
 const MIB = 1024 * 1024
+/** what is where the partition table belongs */
+const UNFINISHED = /^(?:this drive is not finished: flash it again\n)+[^\n]*$/
 const old = Buffer.alloc(12 * MIB, 'an old photograph ')
 
 const place = async (t: TestContext): Promise<Place> => {
@@ -183,7 +185,7 @@ describe('knox flash to a file', { concurrency: true }, () => {
       const within = await one.flash(cut, one.file, '--to-file', '--yes')
       assert.equal(within.code, 14)
       assert.match(within.stderr, /the image is damaged: xz gave up[^]*card is not complete: flash it again/)
-      assert.ok((await readFile(one.file)).subarray(0, MIB).equals(Buffer.alloc(MIB)))
+      assert.match((await readFile(one.file)).subarray(0, MIB).toString('latin1'), UNFINISHED)
     },
   )
 })
@@ -220,7 +222,7 @@ describe('knox flash, stopped', { concurrency: true, skip: noXz }, () => {
         stderr,
         /knox: error: stopped\nknox: hint: .*card is not complete, or not proved to be: flash it again/,
       )
-      assert.ok((await readFile(one.file)).subarray(0, MIB).equals(Buffer.alloc(MIB)))
+      assert.match((await readFile(one.file)).subarray(0, MIB).toString('latin1'), UNFINISHED)
       const pids = (await readFile(join(one.dir, 'pids'), 'utf8')).trim().split('\n')
       for (const pid of pids) assert.ok(!isAlive(Number(pid)))
     })

@@ -100,19 +100,20 @@ const outcome = async (work: Promise<Flashed>): Promise<Flashed | KnoxError> => 
 }
 
 /**
- * Where the first chunk of the image is on a drive, all data of the image are: the drive may look finished only then.
+ * Where the first chunk of the image is on a drive, all of the image is: the drive may look finished only then.
  * An image whose first chunk is zeros looks like nothing anyway.
  */
 const looksRight = (drive: FakeDrive, { image, chunk, prior }: Case): boolean => {
   const head = image.subarray(0, chunk)
   if (drive.content.equals(prior) || !drive.content.subarray(0, head.length).equals(head)) return true
-  return (
-    head.every((byte) => byte === 0) || image.every((byte, at) => byte === 0 || drive.content[at] === byte)
-  )
+  return head.every((byte) => byte === 0) || drive.content.subarray(0, image.length).equals(image)
 }
 
-const hasHead = (drive: FakeDrive, { image, chunk }: Case): boolean =>
-  drive.content.subarray(0, Math.min(chunk, image.length)).some((byte) => byte !== 0)
+const hasHead = (drive: FakeDrive, { image, chunk }: Case): boolean => {
+  const head = drive.content.subarray(0, Math.min(chunk, image.length))
+  const isText = 'this drive is not finished: flash it again\n'.startsWith(head.subarray(0, 43).toString())
+  return !isText && head.some((byte) => byte !== 0)
+}
 
 describe('flashing', () => {
   test('leaves the image on the drive, and zeros where old labels may be, whatever was there', async () => {
@@ -284,6 +285,23 @@ describe('an owner who wants an end', () => {
       { numRuns: 200 },
     )
   })
+
+  test('while it is read back: what was on the drive between the data does not start', async () => {
+    const image = Buffer.concat([filled(1, 4 * BLOCK), filled(0, 100 * BLOCK)])
+    for (const prior of [Buffer.alloc(image.length), filled(3, image.length)]) {
+      prior[60 * BLOCK + 5] = 7
+      const one = { image, chunk: 4 * BLOCK, prior }
+      const drive = driveOf(one)
+      const stop = new AbortController()
+      const emit = (event: Event) => {
+        if ('title' in event && event.title === 'reading /dev/fake back') stop.abort()
+      }
+      assert.ok(
+        knoxError('interrupted')(await thrownBy(() => flash(drive, one, { signal: stop.signal, emit }))),
+      )
+      assert.ok(!drive.content.subarray(0, one.chunk).equals(image.subarray(0, one.chunk)))
+    }
+  })
 })
 
 describe('an image that changes or breaks while it is written', () => {
@@ -325,5 +343,20 @@ describe('an image that changes or breaks while it is written', () => {
       }),
     )
     assert.ok(knoxError('verification', new RegExp(`^byte ${9 * BLOCK} `))(error))
+  })
+
+  test('another beginning when it is read again', async () => {
+    let times = 0
+    const drive = driveOf(one)
+    const error = await thrownBy(() =>
+      flashOf(drive, () => {
+        times += 1
+        const now = Buffer.from(image)
+        if (times > 1) now[77] = 0
+        return chunksOf(now, one.chunk)
+      }),
+    )
+    assert.ok(knoxError('verification', /^byte 77 /)(error))
+    assert.ok(!hasHead(drive, one))
   })
 })
