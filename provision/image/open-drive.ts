@@ -27,6 +27,8 @@ export interface OpenOptions {
   readonly sectorBytes: number
   /** a regular file in place of a drive: read and written through the page cache */
   readonly isFile: boolean
+  /** another than this machine's in tests only */
+  readonly system?: { readonly platform: NodeJS.Platform; readonly open: typeof open }
 }
 
 const MEMORY = 10 * CHUNK
@@ -57,13 +59,8 @@ const cannotOpen = (path: string, error: unknown): KnoxError => {
  * Linux: alone (no file system, pool or second writer can get it meanwhile) and without page cache. FreeBSD: its disks
  * are character devices, which have none, and GEOM refuses to write to a drive that a file system has open.
  */
-const flagsFor = (isFile: boolean): number =>
-  constants.O_RDWR | (process.platform === 'linux' && !isFile ? constants.O_EXCL | constants.O_DIRECT : 0)
-
-const openFile = (path: string, isFile: boolean): Promise<FileHandle> =>
-  open(path, flagsFor(isFile)).catch((error: unknown) => {
-    throw cannotOpen(path, error)
-  })
+const flagsFor = (platform: NodeJS.Platform, isFile: boolean): number =>
+  constants.O_RDWR | (platform === 'linux' && !isFile ? constants.O_EXCL | constants.O_DIRECT : 0)
 
 /** Repeats a read or write that does only a part, until all is done. */
 const whole = async (length: number, step: (at: number) => Promise<number>): Promise<void> => {
@@ -77,7 +74,11 @@ const whole = async (length: number, step: (at: number) => Promise<number>): Pro
 /** Opens a drive for writing. Throws `refused` if it is in use or may not be written, `disk` if it does not answer. */
 export const openDrive = async (path: string, options: OpenOptions): Promise<OpenDrive> => {
   const { bytes, sectorBytes, isFile } = options
-  let file = await openFile(path, isFile)
+  const { system = { platform: process.platform, open } } = options
+  const openFile = (): Promise<FileHandle> => system.open(path, flagsFor(system.platform, isFile))
+  let file = await openFile().catch((error: unknown) => {
+    throw cannotOpen(path, error)
+  })
   const check = (offset: number, length: number) => {
     if (offset < 0 || offset + length > bytes)
       throw new RangeError(`${offset}+${length} is outside of ${path}`)
@@ -100,10 +101,10 @@ export const openDrive = async (path: string, options: OpenOptions): Promise<Ope
     },
     flush: async () => {
       await file.sync()
-      if (process.platform !== 'freebsd' || isFile) return
+      if (system.platform !== 'freebsd' || isFile) return
       // there the drive's own cache is written when its last writer closes it
       await file.close()
-      file = await openFile(path, isFile)
+      file = await openFile()
     },
     close: () => file.close(),
   }

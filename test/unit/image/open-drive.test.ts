@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
-import { readFile, writeFile } from 'node:fs/promises'
+import { open, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
+import { KnoxError } from '../../../provision/core/errors.ts'
 import { alignedMemory } from '../../../provision/image/aligned.ts'
 import { CHUNK } from '../../../provision/image/chunks.ts'
+import { flushDrive } from '../../../provision/image/drive-io.ts'
 import { openDrive, type OpenDrive } from '../../../provision/image/open-drive.ts'
 import { knoxError, tempFolder, thrownBy } from '../../support/expect.ts'
+import { systemError } from '../../support/fake-drive.ts'
 
 const readFrom = async (drive: OpenDrive, offset: number, length: number): Promise<Buffer> => {
   const data = Buffer.alloc(length)
@@ -66,6 +69,21 @@ describe('a file in place of a drive', () => {
     assert.ok(knoxError('disk', /cannot be opened \(ENOENT\)/)(await tried(join(dir, 'x'))))
     assert.ok(knoxError('disk', /EISDIR/)(await tried(dir)))
   })
+})
+
+test('a drive of FreeBSD that is gone when it is opened again was changed nevertheless', async (t) => {
+  const path = join(await tempFolder(t), 'file')
+  await writeFile(path, Buffer.alloc(4096))
+  for (const code of ['ENXIO', 'EPERM']) {
+    let opened = 0
+    const openOnce: typeof open = (...words) =>
+      (opened += 1) > 1 ? Promise.reject(systemError(code)) : open(...words)
+    const system = { platform: 'freebsd', open: openOnce } as const
+    const drive = await openDrive(path, { bytes: 4096, sectorBytes: 512, isFile: false, system })
+    const error = await thrownBy(() => flushDrive(drive))
+    assert.ok(knoxError('disk', new RegExp(`stopped keeping what was written .*\\(${code}\\)`))(error))
+    assert.doesNotMatch((error as KnoxError).hints.join(), /nothing was changed/)
+  }
 })
 
 test('memory for a drive is zeros, nobody else’s, and ends', () => {
