@@ -105,6 +105,7 @@ describe('fsck', () => {
       parse('** /dev/md7s1\nLost cluster chain at cluster 5\n3 files, 9 free (2 clusters)\n'),
       ['Lost cluster chain at cluster 5'],
     )
+    assert.deepEqual(parse('** /dev/md7s1\n'), ['the check did not come to its end'])
   })
 })
 
