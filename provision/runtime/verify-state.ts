@@ -9,7 +9,7 @@ export const verifySchema = z.strictObject({
   /** of the last run */
   files: z.number(),
   bytes: z.number(),
-  /** `dataset@snapshot: path` of what was not the same when it was compared last */
+  /** `dataset@snapshot: path` of what is not the same; without the snapshot where the last run could not compare it again */
   different: z.array(z.string()),
   /** by guid of home's dataset */
   datasets: z.record(

@@ -1,5 +1,5 @@
 import type { Config } from '../core/config.ts'
-import { KnoxError } from '../core/errors.ts'
+import { KnoxError, messageOf } from '../core/errors.ts'
 import type { Emit } from '../core/events.ts'
 import { printable } from '../core/names.ts'
 import { formatBytes } from '../core/sizes.ts'
@@ -11,6 +11,7 @@ import { withHomeSnapshot } from './home-snapshot.ts'
 import { readReceipt } from './receipt.ts'
 import { findFiles, pickFiles, sha256Of, wirePath, type SampleFile } from './sample-files.ts'
 import type { Session } from './session.ts'
+import { staying } from './staying.ts'
 import { connect, prepareBox } from './target.ts'
 import { unlock } from './unlock.ts'
 import { readVerifyState, writeVerifyState, type VerifyState } from './verify-state.ts'
@@ -37,9 +38,6 @@ interface Pair {
   readonly snapshot: Snapshot
 }
 
-const suspectsOf = (state: VerifyState | undefined, { home: { guid } }: Pair): readonly Buffer[] =>
-  (state?.datasets[guid]?.suspects ?? []).map((path) => Buffer.from(path, 'base64'))
-
 /** File systems with their newest common snapshot: first those where something differed, then those looked at longest ago. */
 const pairsOf = (
   home: readonly Dataset[],
@@ -48,8 +46,10 @@ const pairsOf = (
   state: VerifyState | undefined,
 ): readonly Pair[] => {
   const onBox = new Map(box.map((dataset) => [dataset.name, dataset]))
-  const lastOf = (pair: Pair) =>
-    suspectsOf(state, pair).length > 0 ? '' : ` ${state?.datasets[pair.home.guid]?.last ?? ''}`
+  const lastOf = ({ home: { guid } }: Pair) => {
+    const { suspects = [], last = '' } = state?.datasets[guid] ?? {}
+    return suspects.length > 0 ? '' : ` ${last}`
+  }
   return home
     .filter(({ type }) => type === 'filesystem')
     .flatMap((dataset) => {
@@ -61,35 +61,27 @@ const pairsOf = (
     .sort((a, b) => (lastOf(a) < lastOf(b) ? -1 : lastOf(a) > lastOf(b) ? 1 : 0))
 }
 
-/** Asks the box for the same files; those that differ or are not there, and those that cannot be read at home or are too long to be asked for. */
-const compare = async (session: Session, folder: string, files: readonly SampleFile[]) => {
-  const different: (SampleFile & { readonly name: string })[] = []
-  const skipped: SampleFile[] = []
-  for (const file of files) {
-    const { path, bytes } = file
-    const wire = wirePath(path)
-    if (wire.length > LONGEST_PATH) {
-      skipped.push(file)
-      continue
-    }
-    const stop = new AbortController()
-    const reading = sha256Of(folder, path, stop.signal).catch(() => undefined)
-    const theirs = await session.hash(wire, bytes).catch(async (error: unknown) => {
-      // a snapshot with an open file cannot be unmounted
-      stop.abort()
-      await reading
-      throw error
-    })
-    const ours = await reading
-    if (ours === undefined) {
-      skipped.push(file)
-      continue
-    }
-    if (ours === theirs) continue
-    const why = theirs === 'missing' || theirs === 'unreadable' ? ` (${theirs} there)` : ''
-    different.push({ ...file, name: `${printable(path.toString())}${why}` })
-  }
-  return { different, skipped }
+/** Asks the box for the same file: why its content is not the same (empty if it just is another one), or else whether it could be compared. */
+const compare = async (
+  session: Session,
+  folder: string,
+  { path, bytes }: SampleFile,
+  every?: number,
+): Promise<'same' | 'unread' | { readonly why: string }> => {
+  const wire = wirePath(path)
+  if (wire.length > LONGEST_PATH) return 'unread'
+  const stop = new AbortController()
+  const reading = sha256Of(folder, path, stop.signal).catch(() => undefined)
+  const theirs = await session.hash(wire, bytes).catch(async (error: unknown) => {
+    // a snapshot with an open file cannot be unmounted
+    stop.abort()
+    await reading
+    throw error
+  })
+  const ours = await staying(session, () => reading, every)
+  if (ours === undefined) return 'unread'
+  if (ours === theirs) return 'same'
+  return { why: theirs === 'missing' || theirs === 'unreadable' ? ` (${theirs} there)` : '' }
 }
 
 /** seconds between two signs of life while home's tree is walked */
@@ -104,6 +96,11 @@ const keepAlive = (session: Session) => {
   }
 }
 
+/** a file system that had no turn yet */
+const UNSEEN: VerifyState['datasets'][string] = {
+  ...{ name: '', cursor: '', last: new Date(0).toISOString(), covered: null, isWhole: true, suspects: [] },
+}
+
 /** Where the rounds of all file systems stand: one that had no turn yet was not compared, and one that is gone counts no more. */
 const roundsOf = (
   home: readonly Dataset[],
@@ -112,99 +109,139 @@ const roundsOf = (
 ): VerifyState['datasets'] => {
   const here = new Set(home.map(({ guid }) => guid))
   const known = Object.entries(before?.datasets ?? {}).filter(([guid]) => here.has(guid))
-  const none = { cursor: '', last: new Date(0).toISOString(), covered: null, isWhole: true, suspects: [] }
-  const all = pairs.map(({ home: { guid, name } }) => [guid, { name, ...none }] as const)
+  const all = pairs.map(({ home: { guid, name } }) => [guid, { ...UNSEEN, name }] as const)
   return { ...Object.fromEntries(all), ...Object.fromEntries(known) }
+}
+
+/** What a run has seen so far: it is kept and told although its session breaks. */
+interface Seen {
+  files: number
+  bytes: number
+  /** how each is told, by its dataset's guid and its path (base64) */
+  readonly different: Map<string, string>
+  readonly covered: string[]
+  readonly unread: string[]
+  readonly datasets: VerifyState['datasets']
+}
+
+const stateOf = ({ files, bytes, different, datasets }: Seen): VerifyState => ({
+  ...{ version: 1, at: new Date().toISOString(), files, bytes, datasets },
+  different: Object.entries(datasets).flatMap(([guid, { name, suspects }]) =>
+    suspects.map(
+      (path) =>
+        different.get(`${guid} ${path}`) ?? `${name}: ${printable(Buffer.from(path, 'base64').toString())}`,
+    ),
+  ),
+})
+
+/** Compares a part of one file system, and keeps in `seen` how each of its files is as soon as that is known. */
+const workOn = async (
+  session: Session,
+  { home: { guid, name }, box, snapshot }: Pair,
+  share: number,
+  seen: Seen,
+  emit: Emit,
+  every?: number,
+): Promise<void> => {
+  const known = seen.datasets[guid] ?? UNSEEN
+  const full = `${name}@${snapshot.name}`
+  emit({ type: 'step', title: `comparing files of ${full}` })
+  const round = { ...known, name, isWhole: known.cursor === '' || known.isWhole }
+  const suspects = new Set(known.suspects)
+  const leaveOut = (path: Buffer) => {
+    round.isWhole = false
+    seen.unread.push(`${full}: ${printable(path.toString())}`)
+  }
+  const keep = () => (seen.datasets[guid] = { ...round, suspects: [...suspects] })
+  const isThere = await withHomeSnapshot(name, snapshot.name, emit, async (folder) => {
+    round.last = new Date().toISOString()
+    const alive = keepAlive(session)
+    const sample = await pickFiles(folder, known.cursor, share, alive, undefined, leaveOut)
+    const before = known.suspects.map((path) => Buffer.from(path, 'base64'))
+    const again = (await findFiles(folder, before)).filter(
+      ({ key }) => !sample.files.some((file) => file.key === key),
+    )
+    const all = [...again, ...sample.files]
+    if (all.length > 0) await session.look(box, snapshot.name)
+    for (const [index, file] of all.entries()) {
+      const path = file.path.toString('base64')
+      const outcome = await compare(session, folder, file, every)
+      if (outcome === 'unread') leaveOut(file.path)
+      else {
+        seen.files += 1
+        seen.bytes += file.bytes
+        suspects.delete(path)
+      }
+      if (typeof outcome === 'object') {
+        suspects.add(path)
+        seen.different.set(`${guid} ${path}`, `${full}: ${printable(file.path.toString())}${outcome.why}`)
+      }
+      if (index >= again.length) round.cursor = file.key
+      keep()
+    }
+    if (sample.isLast) {
+      round.cursor = ''
+      if (round.isWhole) {
+        round.covered = new Date().toISOString()
+        seen.covered.push(name)
+      }
+    }
+    keep()
+    return true
+  })
+  if (isThere === undefined) seen.unread.push(name)
 }
 
 const work = async (
   session: Session,
-  home: readonly Dataset[],
   pairs: readonly Pair[],
   budget: number,
-  before: VerifyState | undefined,
+  seen: Seen,
   emit: Emit,
-): Promise<{ readonly report: VerifyReport; readonly state: VerifyState }> => {
-  const different: string[] = []
-  const covered: string[] = []
-  const unread: string[] = []
-  /** what differed before and could not be looked at now */
-  const left: string[] = []
-  const datasets = roundsOf(home, pairs, before)
-  let files = 0
-  let bytes = 0
+  every?: number,
+): Promise<void> => {
   for (const [index, pair] of pairs.entries()) {
-    const { home: dataset, box, snapshot } = pair
-    const suspects = suspectsOf(before, pair)
-    if (bytes >= budget && suspects.length === 0) break
-    const share = Math.max(0, budget - bytes) / (pairs.length - index)
-    const known = datasets[dataset.guid]
-    const full = `${dataset.name}@${snapshot.name}`
-    emit({ type: 'step', title: `comparing files of ${full}` })
-    const shownAs = (path: Buffer) => `${full}: ${printable(path.toString())}`
-    let isWhole = known?.cursor === '' || known?.isWhole !== false
-    const leaveOut = (path: Buffer) => {
-      isWhole = false
-      unread.push(shownAs(path))
-    }
-    const compared = await withHomeSnapshot(dataset.name, snapshot.name, emit, async (folder) => {
-      const alive = keepAlive(session)
-      const sample = await pickFiles(folder, known?.cursor ?? '', share, alive, undefined, leaveOut)
-      const again = (await findFiles(folder, suspects)).filter(
-        ({ key }) => !sample.files.some((file) => file.key === key),
-      )
-      const all = [...again, ...sample.files]
-      if (all.length === 0) return { ...sample, all, skipped: [], found: [] }
-      await session.look(box, snapshot.name)
-      const { different: found, skipped } = await compare(session, folder, all)
-      different.push(...found.map(({ name }) => `${full}: ${name}`))
-      for (const { path } of skipped) leaveOut(path)
-      return { ...sample, all, skipped, found }
-    })
-    if (compared === undefined) {
-      unread.push(dataset.name)
-      left.push(...suspects.map(shownAs))
-      continue
-    }
-    const unsettled = suspects.filter((path) => compared.skipped.some((file) => file.path.equals(path)))
-    left.push(...unsettled.map(shownAs))
-    const asked = compared.all.filter((file) => !compared.skipped.includes(file))
-    files += asked.length
-    bytes += asked.reduce((sum, one) => sum + one.bytes, 0)
-    const now = new Date().toISOString()
-    const isCovered = compared.isLast && isWhole
-    if (isCovered) covered.push(dataset.name)
-    datasets[dataset.guid] = {
-      name: dataset.name,
-      cursor: compared.isLast ? '' : (compared.files.at(-1)?.key ?? ''),
-      last: now,
-      covered: isCovered ? now : (known?.covered ?? null),
-      isWhole,
-      suspects: [...compared.found.map(({ path }) => path), ...unsettled].map((path) =>
-        path.toString('base64'),
-      ),
-    }
+    const suspects = seen.datasets[pair.home.guid]?.suspects ?? []
+    if (seen.bytes >= budget && suspects.length === 0) break
+    const share = Math.max(0, budget - seen.bytes) / (pairs.length - index)
+    await workOn(session, pair, share, seen, emit, every)
   }
-  emit({ type: 'done', title: `compared ${files} files, ${formatBytes(bytes)}` })
-  const report = { files, bytes, different, covered, unread }
-  const at = new Date().toISOString()
-  return {
-    report,
-    state: { version: 1, at, files, bytes, different: [...different, ...left], datasets },
-  }
+  emit({ type: 'done', title: `compared ${seen.files} files, ${formatBytes(seen.bytes)}` })
+}
+
+/** The error for what differs, and for what the run broke off with then; what is graver stays. */
+const differs = ({ files, different }: Seen, broken?: unknown): unknown => {
+  const [first, ...more] = different.values()
+  if (first === undefined || (broken instanceof KnoxError && broken.code === 'left-unlocked')) return broken
+  return new KnoxError(
+    'verification',
+    `${different.size} of ${files} files are not the same on the box: ${first}`,
+    [
+      ...more.slice(0, 9),
+      'knox scrub shows whether the box’s disk is failing, and which files it has lost',
+      ...(broken === undefined ? [] : [`then it broke off: ${messageOf(broken)}`]),
+    ],
+  )
 }
 
 /**
  * Compares files of each file system's newest common snapshot with the box, about `budget` bytes in all, and at least one file of each
- * that it comes to. Throws `verification` if the content of one is another, after the result was kept and the disk locked.
+ * that it comes to. Throws `verification` if the content of one is another, after the result was kept and the disk locked. What was
+ * compared is kept although the session breaks. `every` is for tests: seconds between two signs of life while home reads a file.
  */
-export const verify = async (config: Config, budget: number, emit: Emit): Promise<VerifyReport> => {
+export const verify = async (
+  config: Config,
+  budget: number,
+  emit: Emit,
+  every?: number,
+): Promise<VerifyReport> => {
   const box = await prepareBox(config)
   return withLock(box.folder, async () => {
     const home = await readHome(config, emit)
     const before = await readVerifyState(box.folder)
     const connection = await connect(box, emit)
     const { session } = connection
+    const seen: Seen = { files: 0, bytes: 0, different: new Map(), covered: [], unread: [], datasets: {} }
     try {
       await unlock(connection, emit)
       const inventory = await session.list()
@@ -212,23 +249,19 @@ export const verify = async (config: Config, budget: number, emit: Emit): Promis
       const pairs = pairsOf(home, inventory.datasets, config, before)
       if (pairs.length === 0)
         throw new KnoxError('diverged', 'the box has no snapshot that home has', ['knox backup sends them'])
-      const { report, state } = await work(session, home, pairs, budget, before, emit)
+      Object.assign(seen.datasets, roundsOf(home, pairs, before))
+      try {
+        await work(session, pairs, budget, seen, emit, every)
+      } finally {
+        await writeVerifyState(box.folder, stateOf(seen))
+      }
       emit({ type: 'step', title: 'locking the disk' })
       await session.bye()
-      await writeVerifyState(box.folder, state)
-      const [first] = report.different
-      if (first !== undefined)
-        throw new KnoxError(
-          'verification',
-          `${report.different.length} of ${report.files} files are not the same on the box: ${first}`,
-          [
-            ...report.different.slice(1, 10),
-            'knox scrub shows whether the box’s disk is failing, and which files it has lost',
-          ],
-        )
-      return report
     } catch (error) {
-      throw await session.abandon(error)
+      throw differs(seen, await session.abandon(error))
     }
+    if (seen.different.size > 0) throw differs(seen)
+    const { files, bytes, covered, unread } = seen
+    return { files, bytes, different: [], covered, unread }
   })
 }

@@ -2,6 +2,7 @@
 # A box that follows a script: fake-box.sh LINE ...
 #   say TEXT    one line            raw TEXT   the same without its newline      err TEXT   one line on stderr
 #   hear TEXT   the next line must be this, else exit 97                        drain      everything to the end
+#   stays TEXT  as hear, after one stay or more, which it answers
 #   take N      that many bytes of a stream     close   stdin is read no more   sleep N    seconds
 #   silence     for ever            deaf       the same, and asked to end it does not
 #   flood       garbage for ever    exit N
@@ -21,6 +22,17 @@ for step; do
       IFS= read -r line
       if [ "$line" != "$text" ]; then
         printf 'heard "%s", not "%s"\n' "$line" "$text" >&2
+        exit 97
+      fi
+      ;;
+    stays)
+      stays=0
+      while IFS= read -r line && [ "$line" = stay ]; do
+        stays=$((stays + 1))
+        echo ok
+      done
+      if [ "$line" != "$text" ] || [ "$stays" -eq 0 ]; then
+        printf 'heard "%s" after %s signs of life, not "%s"\n' "$line" "$stays" "$text" >&2
         exit 97
       fi
       ;;

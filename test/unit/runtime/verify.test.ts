@@ -35,6 +35,8 @@ const homeWithFiles = async (t: TestContext): Promise<StubHome> => {
   return home
 }
 
+const BEGIN = [HELLO, 'hear unlock', 'say waiting', 'sleep 0.2', 'say unlocked', ...listed('bk: b=2')]
+
 /** The box says the sums that it is told, in this order. */
 const boxSays = (home: StubHome, ...sums: readonly (readonly [string, string])[]) =>
   home.box([
@@ -188,5 +190,42 @@ describe('verify', { skip }, () => {
     await home.box([...begin, ...listed('bk: b=2', 'bk/x: c=3'), ...looks, ...sums, 'hear bye', 'say locked'])
     const { files, unread } = await verify(home.config, 100, ignore)
     assert.deepEqual([files, unread, await readdir(tmpdir())], [2, ['wd/x'], []])
+  })
+
+  test('holds the session open while home reads a file that it is slower with than the box', async (t) => {
+    const home = await homeWithFiles(t)
+    const bytes = 2 ** 28
+    await writeFile(join(home.dir, 'files', FIRST), '')
+    await truncate(join(home.dir, 'files', FIRST), bytes)
+    const zeros = createHash('sha256').update(Buffer.alloc(bytes)).digest('hex')
+    const hash = ['hear look|bk|b', 'say ok', `hear hash|${FIRST}`, `say ok ${zeros}`]
+    await home.box([...BEGIN, ...hash, 'stays bye', 'say locked'])
+    assert.equal((await verify(home.config, 1, ignore, 0.02)).bytes, bytes)
+  })
+
+  test('keeps and tells what differed before the connection broke, and goes on behind it', async (t) => {
+    const home = await homeWithFiles(t)
+    const look = ['hear look|bk|b', 'say ok']
+    const rotten = [`hear hash|${FIRST}`, `say ok ${sumOf('rotten')}`]
+    await home.box([...BEGIN, ...look, ...rotten, `hear hash|${SECOND}`])
+    await assert.rejects(
+      verify(home.config, 100, ignore),
+      knoxError('verification', new RegExp(`1 of 1 .*wd@b: ${FIRST}[^]*then it broke off: `)),
+    )
+    assert.deepEqual(await different(home), [`wd@b: ${FIRST}`])
+    const [round] = Object.values((await readVerifyState(home.folder))?.datasets ?? {})
+    assert.deepEqual([round?.cursor, round?.covered], [keyOf(Buffer.from(FIRST)), null])
+    await boxSays(home, [FIRST, sumOf(FIRST)], [SECOND, sumOf(SECOND)])
+    const { covered } = await verify(home.config, 100, ignore)
+    assert.deepEqual([covered, await different(home)], [['wd'], []])
+  })
+
+  test('keeps what differed in a file system that had no turn before the connection broke', async (t) => {
+    const home = await homeWithFiles(t)
+    await boxSays(home, [FIRST, sumOf('rotten')])
+    await assert.rejects(verify(home.config, 1, ignore), knoxError('verification'))
+    await home.box([...BEGIN, 'hear look|bk|b'])
+    await assert.rejects(verify(home.config, 1, ignore), knoxError('connection-lost'))
+    assert.deepEqual(await different(home), [`wd: ${FIRST}`])
   })
 })
