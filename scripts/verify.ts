@@ -34,7 +34,7 @@ export const verify = defineCommand({
     for (const name of report.unread)
       knox.emit({
         type: 'warning',
-        text: `not compared, since it cannot be read at home or its name is too long: ${name}`,
+        text: `not compared, since it is gone or cannot be read at home, or its name is too long: ${name}`,
       })
     const { files, bytes, covered } = report
     const rounds = covered.length === 0 ? '' : `; every file was compared of: ${covered.join(', ')}`

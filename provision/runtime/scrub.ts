@@ -40,6 +40,10 @@ export const readScrubState = async (folder: string): Promise<ScrubState | undef
   }
 }
 
+/** True if the pool was not well when it was looked at last. */
+export const isDamaged = ({ state, errors, damaged }: ScrubState): boolean =>
+  damaged.length > 0 || errors > 0 || state !== 'ONLINE'
+
 /** seconds between two looks, and how much longer than home the box waits before it locks itself */
 const LOOK = 15
 const MARGIN = 120
@@ -91,7 +95,7 @@ export const scrub = async (config: Config, seconds: number, emit: Emit): Promis
         type: 'done',
         title: isOver ? 'the scrub is finished' : `after ${formatDuration(seconds)} the disk is locked`,
       })
-      if (health.damaged.length > 0 || health.errors > 0 || health.state !== 'ONLINE')
+      if (isDamaged(state))
         throw new KnoxError(
           'verification',
           `the box’s disk is damaged: its pool is ${health.state}, ${health.errors} errors`,

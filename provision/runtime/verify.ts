@@ -10,6 +10,7 @@ import { checkBox } from './consent.ts'
 import { withHomeSnapshot } from './home-snapshot.ts'
 import { readReceipt } from './receipt.ts'
 import { findFiles, pickFiles, sha256Of, wirePath, type SampleFile } from './sample-files.ts'
+import { isDamaged, readScrubState, type ScrubState } from './scrub.ts'
 import type { Session } from './session.ts'
 import { staying } from './staying.ts'
 import { connect, prepareBox } from './target.ts'
@@ -101,14 +102,26 @@ const UNSEEN: VerifyState['datasets'][string] = {
   ...{ name: '', cursor: '', last: new Date(0).toISOString(), covered: null, isWhole: true, suspects: [] },
 }
 
-/** Where the rounds of all file systems stand: one that had no turn yet was not compared, and one that is gone counts no more. */
+/** True if all of the box's disk was read without damage after that time, as far as the last `knox scrub` knows. */
+const isSoundSince = (time: string, scrub: ScrubState | undefined): boolean =>
+  scrub?.finished != null && scrub.finished > time && !isDamaged(scrub)
+
+/**
+ * Where the rounds of all file systems stand: one that had no turn yet was not compared. One that is gone counts no more, unless
+ * something differed that the box still has, and no scrub has found it sound since.
+ */
 const roundsOf = (
   home: readonly Dataset[],
   pairs: readonly Pair[],
   before: VerifyState | undefined,
+  isOnBox: (name: string) => boolean,
+  scrub: ScrubState | undefined,
 ): VerifyState['datasets'] => {
   const here = new Set(home.map(({ guid }) => guid))
-  const known = Object.entries(before?.datasets ?? {}).filter(([guid]) => here.has(guid))
+  const known = Object.entries(before?.datasets ?? {}).filter(
+    ([guid, { name, suspects, last }]) =>
+      here.has(guid) || (suspects.length > 0 && isOnBox(name) && !isSoundSince(last, scrub)),
+  )
   const all = pairs.map(({ home: { guid, name } }) => [guid, { ...UNSEEN, name }] as const)
   return { ...Object.fromEntries(all), ...Object.fromEntries(known) }
 }
@@ -124,15 +137,19 @@ interface Seen {
   readonly datasets: VerifyState['datasets']
 }
 
-const stateOf = ({ files, bytes, different, datasets }: Seen): VerifyState => ({
-  ...{ version: 1, at: new Date().toISOString(), files, bytes, datasets },
-  different: Object.entries(datasets).flatMap(([guid, { name, suspects }]) =>
-    suspects.map(
-      (path) =>
-        different.get(`${guid} ${path}`) ?? `${name}: ${printable(Buffer.from(path, 'base64').toString())}`,
-    ),
-  ),
-})
+/** What differed before and could not be compared again. */
+const leftOf = ({ different, datasets }: Seen): readonly string[] =>
+  Object.entries(datasets).flatMap(([guid, { name, suspects }]) =>
+    suspects
+      .filter((path) => !different.has(`${guid} ${path}`))
+      .map((path) => `${name}: ${printable(Buffer.from(path, 'base64').toString())}`),
+  )
+
+const stateOf = (seen: Seen): VerifyState => {
+  const { files, bytes, datasets } = seen
+  const different = [...seen.different.values(), ...leftOf(seen)]
+  return { version: 1, at: new Date().toISOString(), files, bytes, different, datasets }
+}
 
 /** Compares a part of one file system, and keeps in `seen` how each of its files is as soon as that is known. */
 const workOn = async (
@@ -140,6 +157,7 @@ const workOn = async (
   { home: { guid, name }, box, snapshot }: Pair,
   share: number,
   seen: Seen,
+  scrub: ScrubState | undefined,
   emit: Emit,
   every?: number,
 ): Promise<void> => {
@@ -158,9 +176,11 @@ const workOn = async (
     const alive = keepAlive(session)
     const sample = await pickFiles(folder, known.cursor, share, alive, undefined, leaveOut)
     const before = known.suspects.map((path) => Buffer.from(path, 'base64'))
-    const again = (await findFiles(folder, before)).filter(
-      ({ key }) => !sample.files.some((file) => file.key === key),
-    )
+    const there = await findFiles(folder, before)
+    if (isSoundSince(known.last, scrub))
+      for (const path of before)
+        if (!there.some((file) => file.path.equals(path))) suspects.delete(path.toString('base64'))
+    const again = there.filter(({ key }) => !sample.files.some((file) => file.key === key))
     const all = [...again, ...sample.files]
     if (all.length > 0) await session.look(box, snapshot.name)
     for (const [index, file] of all.entries()) {
@@ -197,6 +217,7 @@ const work = async (
   pairs: readonly Pair[],
   budget: number,
   seen: Seen,
+  scrub: ScrubState | undefined,
   emit: Emit,
   every?: number,
 ): Promise<void> => {
@@ -204,8 +225,10 @@ const work = async (
     const suspects = seen.datasets[pair.home.guid]?.suspects ?? []
     if (seen.bytes >= budget && suspects.length === 0) break
     const share = Math.max(0, budget - seen.bytes) / (pairs.length - index)
-    await workOn(session, pair, share, seen, emit, every)
+    await workOn(session, pair, share, seen, scrub, emit, every)
   }
+  const hint = 'it differed; if it is gone at home it counts until a knox scrub has ended without damage'
+  seen.unread.push(...leftOf(seen).map((name) => `${name} (${hint})`))
   emit({ type: 'done', title: `compared ${seen.files} files, ${formatBytes(seen.bytes)}` })
 }
 
@@ -249,9 +272,12 @@ export const verify = async (
       const pairs = pairsOf(home, inventory.datasets, config, before)
       if (pairs.length === 0)
         throw new KnoxError('diverged', 'the box has no snapshot that home has', ['knox backup sends them'])
-      Object.assign(seen.datasets, roundsOf(home, pairs, before))
+      const scrub = await readScrubState(box.folder)
+      const onBox = new Set(inventory.datasets.map(({ name }) => name))
+      const isOnBox = (name: string) => onBox.has(config.box.pool + name.slice(config.home.pool.length))
+      Object.assign(seen.datasets, roundsOf(home, pairs, before, isOnBox, scrub))
       try {
-        await work(session, pairs, budget, seen, emit, every)
+        await work(session, pairs, budget, seen, scrub, emit, every)
       } finally {
         await writeVerifyState(box.folder, stateOf(seen))
       }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { cp, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
@@ -47,6 +47,14 @@ const boxSays = (home: StubHome, ...sums: readonly (readonly [string, string])[]
     ...sums.flatMap(([name, sum]) => [`hear hash|${name}`, `say ok ${sum}`]),
     ...['hear bye', 'say locked'],
   ])
+
+const turn = (name: string) => keyOf(Buffer.from(name))
+
+/** A scrub that was once finished then. */
+const scrubbed = (home: StubHome, finished: string, errors = 0) => {
+  const of = { version: 1, at: finished, finished, state: 'ONLINE', scrub: 'finished', percent: null, errors }
+  return writeFile(join(home.folder, 'scrub.json'), JSON.stringify({ ...of, damaged: [] }))
+}
 
 const different = async (home: StubHome) => (await readVerifyState(home.folder))?.different
 
@@ -227,5 +235,72 @@ describe('verify', { skip }, () => {
     await home.box([...BEGIN, 'hear look|bk|b'])
     await assert.rejects(verify(home.config, 1, ignore), knoxError('connection-lost'))
     assert.deepEqual(await different(home), [`wd: ${FIRST}`])
+  })
+
+  test('keeps what differed and is gone at home, until a scrub has ended later without damage', async (t) => {
+    const home = await homeWithFiles(t)
+    const files = join(home.dir, 'files')
+    await boxSays(home, [FIRST, sumOf('rotten')])
+    await assert.rejects(verify(home.config, 1, ignore), knoxError('verification'))
+    await rename(join(files, FIRST), join(files, 'elsewhere'))
+    const left = async () => {
+      const inOrder = [SECOND, 'elsewhere'].sort((a, b) => (turn(a) < turn(b) ? -1 : 1))
+      const { cursor = '' } = Object.values((await readVerifyState(home.folder))?.datasets ?? {})[0] ?? {}
+      const due = inOrder.filter((name) => turn(name) > cursor)
+      const sums = due.map((name) => [name, sumOf(name === SECOND ? SECOND : FIRST)] as const)
+      await boxSays(home, ...sums)
+      const { unread } = await verify(home.config, 100, ignore)
+      return [unread.length, await different(home)]
+    }
+    const still = [1, [`wd: ${FIRST}`]]
+    assert.deepEqual(await left(), still)
+    await scrubbed(home, '2026-01-01T00:00:00.000Z')
+    assert.deepEqual(await left(), still)
+    await scrubbed(home, new Date().toISOString(), 1)
+    assert.deepEqual(await left(), still)
+    await scrubbed(home, new Date().toISOString())
+    assert.deepEqual(await left(), [0, []])
+  })
+
+  test('a file that is there is compared, whatever a scrub has found', async (t) => {
+    const home = await homeWithFiles(t)
+    await boxSays(home, [FIRST, sumOf('rotten')])
+    await assert.rejects(verify(home.config, 1, ignore), knoxError('verification'))
+    await scrubbed(home, new Date().toISOString())
+    await boxSays(home, [FIRST, sumOf('rotten')], [SECOND, sumOf(SECOND)])
+    await assert.rejects(verify(home.config, 1, ignore), knoxError('verification'))
+    assert.deepEqual(await different(home), [`wd@b: ${FIRST}`])
+  })
+
+  test('forgets what differed in a file system only when it is gone on both sides, or scrubbed since', async (t) => {
+    const home = await homeWithFiles(t)
+    const begin = [HELLO, 'hear unlock', 'say waiting', 'sleep 0.2', 'say unlocked']
+    const looks = (at: string, name: string, sum: string) => [
+      `hear look|${at}`,
+      'say ok',
+      `hear hash|${name}`,
+      `say ok ${sum}`,
+    ]
+    const bye = ['hear bye', 'say locked']
+    const both = listed('bk: b=2', 'bk/x: c=3')
+    const rot = async () => {
+      await rm(join(home.folder, 'verify.json'), { force: true })
+      await home.zfs('wd: b=2', 'wd/x: c=3')
+      const rotten = looks('bk/x|c', FIRST, sumOf('rotten'))
+      await home.box([...begin, ...both, ...looks('bk|b', FIRST, sumOf(FIRST)), ...rotten, ...bye])
+      await assert.rejects(verify(home.config, 5, ignore), knoxError('verification'))
+      await home.zfs('wd: b=2')
+    }
+    const next = async (box: readonly string[], name: string) => {
+      await home.box([...begin, ...box, ...looks('bk|b', name, sumOf(name)), ...bye])
+      await verify(home.config, 1, ignore)
+      return different(home)
+    }
+    await rot()
+    assert.deepEqual(await next(both, SECOND), [`wd/x: ${FIRST}`])
+    assert.deepEqual(await next(listed('bk: b=2'), FIRST), [])
+    await rot()
+    await scrubbed(home, new Date().toISOString())
+    assert.deepEqual(await next(both, SECOND), [])
   })
 })
