@@ -71,17 +71,20 @@ export const lastRunOf = (
   }
 }
 
-/** How home and box stand; only what the receipt says, where nobody wants more or home cannot be read. */
-const statusNow = async ({ config, folder, alerts }: Settings, now: Date): Promise<Partial<Status>> => {
+/** What the receipt says of the box; home's pool is not asked. */
+const provedStatus = async (folder: string): Promise<Partial<Status>> => {
+  const receipt = await readReceipt(folder).catch(() => undefined)
+  return { provedAt: receipt?.provedAt, used: receipt?.pool.used, available: receipt?.pool.available }
+}
+
+/** How home and box stand; only what the receipt says where home cannot be read. A pool that hangs takes its time. */
+const statusNow = async ({ config, folder }: Settings, now: Date): Promise<Partial<Status>> => {
   try {
-    // one zfs process more, which a plain run does not need
-    if (config !== undefined && alerts.metrics !== undefined)
-      return await readStatus(config, () => undefined, now)
+    if (config !== undefined) return await readStatus(config, () => undefined, now)
   } catch {
     // a pool that is gone is why the run failed; it is told by that
   }
-  const receipt = await readReceipt(folder).catch(() => undefined)
-  return { provedAt: receipt?.provedAt, used: receipt?.pool.used, available: receipt?.pool.available }
+  return provedStatus(folder)
 }
 
 /** Tells all that want to know; each by itself, so that none keeps another from hearing it. */
@@ -108,13 +111,16 @@ const tell = async (
   // without keys there is no folder yet, and nothing that this run could have been about
   if (isBackup && (await exists(folder)))
     await attempt('keeping how this run ended (last-run.json)', () => writeLastRun(folder, last))
-  const status = await statusNow(settings, ended)
-  const age = proofAge({ provedAt: status.provedAt, lastRun: last } as Status, ended)
+  const { provedAt } = await provedStatus(folder)
+  const age = proofAge({ provedAt, lastRun: last } as Status, ended)
   const { ping, command, mail, metrics } = alerts
   await Promise.all([
     metrics === undefined || !isBackup
       ? undefined
-      : attempt('writing alerts.metrics', () => writeMetrics(metrics, metricsText(box, last, status))),
+      : attempt('writing alerts.metrics', async () =>
+          // one zfs process more, which none of the others waits for
+          writeMetrics(metrics, metricsText(box, last, await statusNow(settings, ended))),
+        ),
     ping === undefined || !isBackup
       ? undefined
       : attempt('telling alerts.ping', () => sendPing(ping, failed ? 'fail' : 'success')),

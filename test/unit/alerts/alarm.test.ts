@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { watchedAs } from '../../../provision/cli/watch.ts'
 import { defineCommand, type Knox } from '../../../provision/cli/command.ts'
 import { KnoxError, type ExitName } from '../../../provision/core/errors.ts'
@@ -197,6 +198,30 @@ describe('the alarm', () => {
     assert.equal((await home.run(busy)).code, 11)
     assert.match(await home.mails(), /another knox is at work[^]*Nothing was ever proved/)
     assert.equal(home.hc.heard.at(-1), 'GET /ping/s3cret/fail')
+  })
+
+  test('a home whose pool hangs keeps nobody but the metrics from hearing of it', async (t) => {
+    const home = await alarmed(t)
+    const pids = join(home.dir, 'pids')
+    await writeProgram(join(home.dir, 'bin'), 'zfs', `echo $$ >>${pids}; exec sleep 1000`)
+    const letGo = async () => {
+      for (const pid of (await textOf(pids)).split('\n').filter(Boolean)) process.kill(Number(pid))
+    }
+    const run = home.run(unreachable)
+    const heard = async () =>
+      [await home.mails(), await home.hooks()].every((text) => text.includes('does not answer')) &&
+      home.hc.heard.at(-1) === 'GET /ping/s3cret/fail' &&
+      (await textOf(pids)) !== ''
+    try {
+      for (let n = 0; n < 100 && !(await heard()); n += 1) await sleep(100)
+      assert.ok(await heard(), `${await home.mails()}${home.hc.heard.join()}`)
+      assert.equal(await home.metrics(), '')
+    } finally {
+      await letGo()
+    }
+    assert.equal((await run).code, 10)
+    // of what the receipt says
+    assert.match(await home.metrics(), /^knox_box_used_bytes\{box="knox"\} 1000$/m)
   })
 
   test('without a knox.yaml, or without alerts in it, a run ends as ever', async (t) => {
