@@ -7,7 +7,7 @@ import { readReceipt } from '../runtime/receipt.ts'
 import { status as readStatus, type Status } from '../runtime/status.ts'
 import { exists } from '../system/files.ts'
 import { tidyUp } from '../system/process.ts'
-import { proofAge } from './assess.ts'
+import { CLOCKS, proofAge } from './assess.ts'
 import { runHook } from './hook.ts'
 import { composeMail, sendMail } from './mail.ts'
 import { metricsText, writeMetrics } from './metrics.ts'
@@ -135,7 +135,7 @@ const tell = async (
 
 /**
  * True for an end that nobody is told of, and that is not kept: the owner at the terminal stopped it; or another run is
- * under way, which will tell for itself, and the last proof is not too old yet.
+ * under way, which will tell for itself, and the last proof is not too old yet, nor from a clock that was ahead.
  */
 const isQuiet = async (
   exit: ExitName,
@@ -148,7 +148,7 @@ const isQuiet = async (
   const receipt = await readReceipt(settings.folder).catch(() => undefined)
   const lastRun = await readLastRun(settings.folder)
   const age = proofAge({ provedAt: receipt?.provedAt, lastRun } as Status, now)
-  return age !== undefined && age <= settings.alerts['max-age']
+  return age !== undefined && age >= -CLOCKS && age <= settings.alerts['max-age']
 }
 
 /**

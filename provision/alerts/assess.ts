@@ -22,7 +22,7 @@ export const CERTIFICATE_NOTICE = 30 * DAY
 export const LEAST_FREE = 10
 
 /** seconds that a proof may lie in the future: two clocks are never quite the same */
-const CLOCKS = 300
+export const CLOCKS = 300
 
 /**
  * Seconds since the box was last known to have all of it: since the last proof, or since a later run that asked the box and

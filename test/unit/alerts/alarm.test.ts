@@ -10,7 +10,7 @@ import { readLastRun, writeLastRun } from '../../../provision/runtime/last-run.t
 import { tempFolder, withEnv, writeProgram } from '../../support/expect.ts'
 import { show } from '../../support/terminal.ts'
 import { healthcheck, type Answer, type Healthcheck } from './healthcheck.ts'
-import { alertHome, lastRun, type AlertHome } from './home.ts'
+import { alertHome, lastRun, NOW, type AlertHome } from './home.ts'
 
 interface Alarmed extends AlertHome {
   readonly hc: Healthcheck
@@ -198,6 +198,21 @@ describe('the alarm', () => {
     assert.equal((await home.run(busy)).code, 11)
     assert.match(await home.mails(), /another knox is at work[^]*Nothing was ever proved/)
     assert.equal(home.hc.heard.at(-1), 'GET /ping/s3cret/fail')
+  })
+
+  test('another run under way is told where the last proof lies in the future: its age says nothing', async (t) => {
+    const home = await alarmed(t)
+    const busy = () => {
+      throw new KnoxError('busy', 'another knox is at work for this box')
+    }
+    const provedIn = (seconds: number) =>
+      home.proved((NOW.getTime() - Date.now()) / 1000 - seconds, ['bk: a=1'])
+    await provedIn(240)
+    await home.run(busy)
+    assert.equal(await home.mails(), '')
+    await provedIn(360)
+    assert.equal((await home.run(busy)).code, 11)
+    assert.match(await home.mails(), /another knox is at work/)
   })
 
   test('a home whose pool hangs keeps nobody but the metrics from hearing of it', async (t) => {
