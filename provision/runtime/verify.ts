@@ -276,11 +276,13 @@ export const verify = async (
       const onBox = new Set(inventory.datasets.map(({ name }) => name))
       const isOnBox = (name: string) => onBox.has(config.box.pool + name.slice(config.home.pool.length))
       Object.assign(seen.datasets, roundsOf(home, pairs, before, isOnBox, scrub))
-      try {
-        await work(session, pairs, budget, seen, scrub, emit, every)
-      } finally {
-        await writeVerifyState(box.folder, stateOf(seen))
-      }
+      const keep = () => writeVerifyState(box.folder, stateOf(seen))
+      await work(session, pairs, budget, seen, scrub, emit, every).catch(async (error: unknown) => {
+        // a run that came to nothing is not the last one that compared
+        if (seen.files > 0) await keep()
+        throw error
+      })
+      await keep()
       emit({ type: 'step', title: 'locking the disk' })
       await session.bye()
     } catch (error) {

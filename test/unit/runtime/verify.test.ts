@@ -234,7 +234,7 @@ describe('verify', { skip }, () => {
     await assert.rejects(verify(home.config, 1, ignore), knoxError('verification'))
     await home.box([...BEGIN, 'hear look|bk|b'])
     await assert.rejects(verify(home.config, 1, ignore), knoxError('connection-lost'))
-    assert.deepEqual(await different(home), [`wd: ${FIRST}`])
+    assert.deepEqual(await different(home), [`wd@b: ${FIRST}`])
   })
 
   test('keeps what differed and is gone at home, until a scrub has ended later without damage', async (t) => {
