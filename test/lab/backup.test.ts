@@ -60,7 +60,7 @@ describe('prepare-disk', () => {
     await world.home(
       [
         `node --no-deprecation ${bundleOf('scripts/knox.ts')} prepare-disk --yes --erase --config ${world.dir}/knox.yaml --passphrase-file ${world.dir}/passphrase >${world.dir}/cut 2>&1 &`,
-        `n=0; until grep -q '^making the pool wd$' ${world.dir}/cut || [ $n -gt 600 ]; do sleep 0.2; n=$((n + 1)); done`,
+        `n=0; until grep -q '^making the pool wd \\.\\.\\.$' ${world.dir}/cut || [ $n -gt 600 ]; do sleep 0.2; n=$((n + 1)); done`,
         'kill -9 $!',
       ].join('\n'),
     )

@@ -200,7 +200,7 @@ describe('what a verb says', () => {
       assert.ok(text.includes('a'))
       assert.doesNotMatch(text.replaceAll('\n', ''), /[\p{Cc}\u202e]/u)
     }
-    assert.equal(stderr.trim().split('\n').length, 9)
+    assert.equal(stderr.trim().split('\n').length, 8)
   })
 })
 
