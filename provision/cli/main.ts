@@ -109,7 +109,7 @@ export const main = async (
     failed = command.failed
     const ending = { asked: new AbortController(), hints: [STOPPED_HINT] }
     const { values } = parseWords(command, rest)
-    reporter = reporterFor(
+    reporter = await reporterFor(
       { json: values.flag('json'), verbose: values.flag('verbose'), terminal: terminal.interactive },
       terminal.stderr,
     )

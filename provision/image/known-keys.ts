@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { fingerprint, publicKeyBlob, readPublicKeyLine } from '../keys/ed25519.ts'
+import { fingerprint, publicKeyBlob, readPublicKeyLine } from '../keys/public-key.ts'
 
 /**
  * Keys that the whole world has. The tutorial that knox grew from publishes an image ready to use, and beside it the

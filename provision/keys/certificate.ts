@@ -1,14 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import {
-  KEY_TYPE,
-  PUBLIC_LENGTH,
-  publicKeyBlob,
-  readLine,
-  readPublicKeyBlob,
-  sign,
-  verify,
-  type KeyPair,
-} from './ed25519.ts'
+import { sign, verify, type KeyPair } from './ed25519.ts'
+import { KEY_TYPE, PUBLIC_LENGTH, publicKeyBlob, readLine, readPublicKeyBlob } from './public-key.ts'
 import type { Validity } from './validity.ts'
 import { damaged, encodeList, encodeString, encodeUint32, encodeUint64, readWire } from './wire.ts'
 

@@ -4,7 +4,8 @@ import { KEY_FILES, LOGINS, type Login } from '../core/keys.ts'
 import type { Secret } from '../core/secret.ts'
 import { exists, readSecretFile, readTextIfAny } from '../system/files.ts'
 import { readCertificateLine, type SignedCertificate } from './certificate.ts'
-import { readPublicKeyLine } from './ed25519.ts'
+import { noKeys } from './missing-keys.ts'
+import { readPublicKeyLine } from './public-key.ts'
 
 /** Which files stand in the key folder, and how one is read. */
 
@@ -23,20 +24,6 @@ export const MADE_FILES: readonly string[] = [
   KEY_FILES.hostKey,
   publicFile(KEY_FILES.hostKey),
 ]
-
-/** What to do where keys are missing: new ones open no disk that there is. */
-export const wayToKeys = (): readonly string[] => [
-  ...(process.getuid?.() === 0
-    ? [
-        'are they another user’s? root looks where home.folder of knox.yaml says, such as /home/you/.config/knox/knox',
-      ]
-    : []),
-  'were they lost? knox keys restore FILE brings them back from their copy; knox keys init makes new ones, for a new box',
-]
-
-/** The error for a folder without keys. */
-export const noKeys = (folder: string): KnoxError =>
-  new KnoxError('config', `there are no keys in ${folder}`, wayToKeys())
 
 /** A private key file; throws `config` if it is missing or others may read it. */
 export const readPrivateFile = (folder: string, name: string): Promise<Secret> =>

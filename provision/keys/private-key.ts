@@ -2,7 +2,8 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import bcrypt from 'bcrypt-pbkdf'
 import { KnoxError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
-import { KEY_TYPE, keyPairOf, publicKeyBlob, readPublicKeyBlob, type KeyPair } from './ed25519.ts'
+import { keyPairOf, type KeyPair } from './ed25519.ts'
+import { KEY_TYPE, publicKeyBlob, readPublicKeyBlob } from './public-key.ts'
 import { damaged, decodeBase64, encodeString, encodeUint32, readWire } from './wire.ts'
 
 /** OpenSSH's private key file (PROTOCOL.key): one Ed25519 key, in the clear or under a passphrase. */

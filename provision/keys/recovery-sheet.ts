@@ -1,6 +1,6 @@
 import { basename } from 'node:path'
 import { KEY_FILES } from '../core/keys.ts'
-import { fingerprint, readPublicKeyLine } from './ed25519.ts'
+import { fingerprint, readPublicKeyLine } from './public-key.ts'
 import { publicFile } from './key-files.ts'
 import { openingCommands } from './sealed-file.ts'
 import type { Member } from './ustar.ts'

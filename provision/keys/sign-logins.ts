@@ -6,12 +6,12 @@ import { exists } from '../system/files.ts'
 import { makeKeyPair, type KeyPair } from './ed25519.ts'
 import {
   certificateFile,
-  noKeys,
   publicFile,
   readCertificateFile,
   readPrivateFile,
   readPublicFile,
 } from './key-files.ts'
+import { noKeys } from './missing-keys.ts'
 import { certificateOf, type Terms } from './login-certificate.ts'
 import { loginKeyFiles } from './login-key.ts'
 import { replaceFiles, type NewFile } from './place-files.ts'

@@ -4,7 +4,7 @@ import type { Secret } from '../core/secret.ts'
 import { withLock } from '../system/lock.ts'
 import type { BoxInventory } from './session.ts'
 import { prepareBox } from './target.ts'
-import { withOpenBox } from './unlock.ts'
+import { withOpenBox } from './open-box.ts'
 
 /** All that the box holds, as it lists it now; the disk is unlocked for that and locked again. */
 export const listBox = async (config: Config, passphrase: Secret, emit: Emit): Promise<BoxInventory> => {

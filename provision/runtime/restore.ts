@@ -14,7 +14,7 @@ import { pointOf } from './resume.ts'
 import { withRetries } from './retry.ts'
 import { takeStream } from './take-stream.ts'
 import { prepareBox } from './target.ts'
-import { withOpenBox, type OpenBox } from './unlock.ts'
+import { withOpenBox, type OpenBox } from './open-box.ts'
 
 /** The way back: datasets from the box, with all their snapshots, into a pool at home. */
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { describePreview } from '../../../provision/cli/describe.ts'
-import { progressLine, reporterFor } from '../../../provision/cli/reporter.ts'
+import { progressLine } from '../../../provision/cli/event-line.ts'
+import { reporterFor } from '../../../provision/cli/reporter.ts'
 import type { Event } from '../../../provision/core/events.ts'
 
 type Progress = Extract<Event, { type: 'progress' }>
@@ -19,9 +20,12 @@ const progress = (more: Partial<Progress> = {}): Progress => ({
   ...more,
 })
 
-const written = (style: { json?: boolean; verbose?: boolean }, events: readonly Event[]): string => {
+const written = async (
+  style: { json?: boolean; verbose?: boolean },
+  events: readonly Event[],
+): Promise<string> => {
   let text = ''
-  const { emit } = reporterFor(
+  const { emit } = await reporterFor(
     { json: false, verbose: false, terminal: false, ...style },
     (more) => (text += more),
   )
@@ -58,27 +62,27 @@ describe('a line of progress', () => {
 })
 
 describe('a report in plain lines', () => {
-  test('shows progress only now and then, so that a log stays readable', () => {
+  test('shows progress only now and then, so that a log stays readable', async () => {
     const events = Array.from({ length: 100 }, (_, n) => progress({ seconds: n }))
-    assert.equal(written({}, events).trim().split('\n').length, 3)
+    assert.equal((await written({}, events)).trim().split('\n').length, 3)
   })
 
-  test('says a step once, unless its end says more', () => {
+  test('says a step once, unless its end says more', async () => {
     const step = (title: string): Event => ({ type: 'step', title })
     const done = (title: string): Event => ({ type: 'done', title })
     const events = [step('encrypting'), done('encrypting'), step('unlocking'), done('the disk is unlocked')]
-    assert.equal(written({}, events), 'encrypting ...\nunlocking ...\nthe disk is unlocked\n')
+    assert.equal(await written({}, events), 'encrypting ...\nunlocking ...\nthe disk is unlocked\n')
   })
 
-  test('shows commands only if asked, quoted so that they can be copied', () => {
+  test('shows commands only if asked, quoted so that they can be copied', async () => {
     const command: Event = { type: 'command', argv: ['zfs', 'send', 'wd/two words@a'], where: 'home' }
-    assert.equal(written({}, [command]), '')
-    assert.equal(written({ verbose: true }, [command]), "home$ zfs send 'wd/two words@a'\n")
+    assert.equal(await written({}, [command]), '')
+    assert.equal(await written({ verbose: true }, [command]), "home$ zfs send 'wd/two words@a'\n")
   })
 
-  test('as JSON is one event a line', () => {
+  test('as JSON is one event a line', async () => {
     const events: readonly Event[] = [progress(), { type: 'note', text: 'two\nlines' }]
-    const lines = written({ json: true }, events).trim().split('\n')
+    const lines = (await written({ json: true }, events)).trim().split('\n')
     assert.deepEqual(
       lines.map((line) => JSON.parse(line) as unknown),
       events,

@@ -10,13 +10,8 @@ import {
   signCertificate,
   type Certificate,
 } from '../../../provision/keys/certificate.ts'
-import {
-  fingerprint,
-  makeKeyPair,
-  publicKeyLine,
-  readPublicKeyLine,
-  sign,
-} from '../../../provision/keys/ed25519.ts'
+import { makeKeyPair, sign } from '../../../provision/keys/ed25519.ts'
+import { fingerprint, publicKeyLine, readPublicKeyLine } from '../../../provision/keys/public-key.ts'
 import { loginCertificate } from '../../../provision/keys/login-certificate.ts'
 import { writePrivateKey } from '../../../provision/keys/private-key.ts'
 import { FOREVER, validFor } from '../../../provision/keys/validity.ts'

@@ -2,17 +2,14 @@ import assert from 'node:assert/strict'
 import { createPublicKey, verify as verifyByNode } from 'node:crypto'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
+import { keyPairOf, makeKeyPair, sign, verify } from '../../../provision/keys/ed25519.ts'
 import {
   fingerprint,
-  keyPairOf,
-  makeKeyPair,
   publicKeyBlob,
   publicKeyLine,
   readPublicKeyBlob,
   readPublicKeyLine,
-  sign,
-  verify,
-} from '../../../provision/keys/ed25519.ts'
+} from '../../../provision/keys/public-key.ts'
 import { isTame, knoxError, noSshKeygen, sshKeygen } from './helpers.ts'
 
 /** RFC 8032 section 7.1, tests 1 to 3 */

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { LOGINS } from '../../../provision/core/keys.ts'
 import { Secret } from '../../../provision/core/secret.ts'
-import { makeKeyPair, publicKeyLine } from '../../../provision/keys/ed25519.ts'
+import { makeKeyPair } from '../../../provision/keys/ed25519.ts'
+import { publicKeyLine } from '../../../provision/keys/public-key.ts'
 import { MADE_FILES } from '../../../provision/keys/key-files.ts'
 import {
   listKeys,

@@ -11,12 +11,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BOX_SCRIPT } from '../../../provision/core/keys.ts'
 import { Secret } from '../../../provision/core/secret.ts'
 import { certificateLine, signCertificate, type Certificate } from '../../../provision/keys/certificate.ts'
-import {
-  makeKeyPair,
-  publicKeyLine,
-  readPublicKeyLine,
-  type KeyPair,
-} from '../../../provision/keys/ed25519.ts'
+import { makeKeyPair, type KeyPair } from '../../../provision/keys/ed25519.ts'
+import { publicKeyLine, readPublicKeyLine } from '../../../provision/keys/public-key.ts'
 import { initKeys, unlockPrivateKey } from '../../../provision/keys/key-folder.ts'
 import { readPrivateKey } from '../../../provision/keys/private-key.ts'
 import { FOREVER } from '../../../provision/keys/validity.ts'
