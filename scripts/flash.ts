@@ -1,11 +1,12 @@
 import { defineCommand, type Knox } from '../provision/cli/command.ts'
-import { KnoxError } from '../provision/core/errors.ts'
+import { KnoxError, messageOf } from '../provision/core/errors.ts'
 import { formatBytes, formatDuration } from '../provision/core/sizes.ts'
+import { isMarked, LONGEST_END } from '../provision/geli/find-metadata.ts'
 import { hashFile, readChecksum } from '../provision/image/checksum.ts'
-import { describeDrives } from '../provision/image/drives.ts'
+import { describeDrives, lossOf } from '../provision/image/drives.ts'
 import { discardCommand, findTarget, readDrives, type Target } from '../provision/image/find-drive.ts'
 import { flashImage, progressOf, type Flashed } from '../provision/image/flash.ts'
-import { openDrive } from '../provision/image/open-drive.ts'
+import { openDrive, type OpenDrive } from '../provision/image/open-drive.ts'
 import { openImage, type ImageSource } from '../provision/image/source.ts'
 import { HERE, runnerAt } from '../provision/system/runner.ts'
 
@@ -24,6 +25,20 @@ const checkSum = async (knox: Knox, { path }: ImageSource): Promise<void> => {
       'nothing was changed; build or fetch the image again',
     ])
   knox.emit({ type: 'done', title: `${path} has the right checksum` })
+}
+
+/** Throws `refused` for a drive that GELI encrypted: its look tells nobody what is on it. */
+const checkEncrypted = async (drive: OpenDrive, target: Target): Promise<void> => {
+  const end = drive.allocate(Math.min(LONGEST_END, drive.size))
+  await drive.read(drive.size - end.length, end).catch((error: unknown) => {
+    throw new KnoxError('disk', `the end of ${target.name} cannot be read: ${messageOf(error)}`, [
+      'nothing was changed; it is broken, or smaller than it says',
+    ])
+  })
+  if (!isMarked(end)) return
+  throw new KnoxError('refused', `${target.name} is encrypted by GELI: it may hold a backup`, [
+    'nothing was changed; --erase says that all of it may be lost',
+  ])
 }
 
 const discard = async (knox: Knox, target: Target): Promise<void> => {
@@ -51,10 +66,8 @@ const flashTo = async (knox: Knox, image: ImageSource, target: Target): Promise<
   const drive = await openDrive(target.path, target)
   try {
     await checkSum(knox, image)
-    await knox.confirmTyped(
-      `everything on ${target.name} will be lost; type ${target.words.join(' or ')} to go on:`,
-      target.words,
-    )
+    if (!knox.args.flag('erase')) await checkEncrypted(drive, target)
+    await knox.confirmTyped(lossOf(target), target.words)
     knox.whenStopped([`${target.name} is not complete, or not proved to be: flash it again`])
     if (knox.args.flag('discard')) await discard(knox, target)
     const { emit, signal } = knox
@@ -66,7 +79,7 @@ const flashTo = async (knox: Knox, image: ImageSource, target: Target): Promise<
 }
 
 /**
- * Exit: 0 written and read back, 2 no drive named, 3 no image, 4 the drive is in use, a part, or not confirmed,
+ * Exit: 0 written and read back, 2 no drive named, 3 no image, 4 the drive is in use, a part, encrypted by GELI, or not confirmed,
  * 14 wrong checksum or read back wrong, 18 too small, 21 no such drive or it failed, 130 stopped.
  */
 export const flash = defineCommand({
@@ -82,6 +95,7 @@ export const flash = defineCommand({
       type: 'boolean',
       help: 'first tell the drive that nothing on it is wanted: a used card is faster then',
     },
+    erase: { type: 'boolean', help: 'also a drive that is encrypted by GELI, which may hold a backup' },
     'to-file': { type: 'boolean', help: 'DEVICE is a file that has the size of a drive' },
   },
   run: async (knox) => {

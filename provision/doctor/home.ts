@@ -37,7 +37,7 @@ const snapshots: Check<Patient> = {
   look: async ({ config, emit, now }) => {
     const creations = await runnerAt(HERE, emit).read(listCreations(config.home.pool))
     const times = snapshotTimes(creations, config.home.exclude, now)
-    if (times.length === 0) return attention('there is no snapshot yet', 'knox snapshot')
+    if (times.length === 0) return attention('there is no snapshot yet of what is backed up', 'knox snapshot')
     const age = now.getTime() / 1000 - times.reduce((a, b) => Math.max(a, b))
     return age > config.alerts['max-age']
       ? attention(

@@ -35,6 +35,13 @@ const readAt = (sector: Buffer, size: number): Metadata | KnoxError => {
   }
 }
 
+/** How much of the end of a device can hold metadata, in bytes: the largest of its sectors. */
+export const LONGEST_END = Math.max(...BLOCK_SIZES)
+
+/** Whether the end of a device, of LONGEST_END bytes or all of a smaller one, has GELI's mark, be the metadata good or not. */
+export const isMarked = (end: Buffer): boolean =>
+  BLOCK_SIZES.some((blockSize) => blockSize <= end.length && hasMagic(end.subarray(end.length - blockSize)))
+
 /**
  * Finds the metadata at the end of a device, without a key.
  * Throws `verification` where there is none, it is damaged or of another provider size, `platform` for a version above 7.

@@ -118,3 +118,19 @@ export const chooseDrive = ({ drives, parts }: Drives, path: string, imageBytes:
   checkSize(describeDrive(drive), drive.bytes, imageBytes)
   return drive
 }
+
+/** What may be typed to confirm a drive: its path, its name, and its model if no other drive is of that model. */
+export const wordsOf = ({ path, model }: Drive, all: readonly Drive[]): readonly string[] => {
+  const isOnly = all.filter((drive) => drive.model === model).length === 1
+  return [path, path.replace(/^\/dev\//, ''), ...(isOnly && model !== 'unknown model' ? [model] : [])]
+}
+
+/** The question before a drive is written: what is lost, and what to type. */
+export const lossOf = (drive: {
+  readonly name: string
+  readonly holds: readonly string[]
+  readonly words: readonly string[]
+}): string => {
+  const held = drive.holds.length === 0 ? '' : `, which holds ${drive.holds.join(', ')},`
+  return `everything on ${drive.name}${held} will be lost; type ${drive.words.join(' or ')} to go on:`
+}

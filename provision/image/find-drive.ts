@@ -3,7 +3,7 @@ import type { Change, Runner } from '../core/command.ts'
 import { KnoxError } from '../core/errors.ts'
 import { trim } from '../tools/geom.ts'
 import { blkdiscard } from '../tools/lsblk.ts'
-import { checkSize, chooseDrive, describeDrive, type Drives } from './drives.ts'
+import { checkSize, chooseDrive, describeDrive, wordsOf, type Drives } from './drives.ts'
 import { readDrivesFreebsd } from './drives-freebsd.ts'
 import { readDrivesLinux } from './drives-linux.ts'
 
@@ -14,6 +14,8 @@ export interface Target {
   readonly name: string
   /** what may be typed to confirm it */
   readonly words: readonly string[]
+  /** file systems that are on it */
+  readonly holds: readonly string[]
   readonly bytes: number
   readonly sectorBytes: number
   readonly isFile: boolean
@@ -39,7 +41,7 @@ const refused = (message: string, hint: string) =>
 
 const fileTarget = (path: string, fileBytes: number, imageBytes: number): Target => {
   checkSize(path, fileBytes, imageBytes)
-  return { path, name: path, words: [path], bytes: fileBytes, sectorBytes: 1, isFile: true }
+  return { path, name: path, words: [path], holds: [], bytes: fileBytes, sectorBytes: 1, isFile: true }
 }
 
 /**
@@ -69,12 +71,13 @@ export const findTarget = async (
   // FreeBSD's disks are character devices
   const isDevice = process.platform === 'freebsd' ? info.isCharacterDevice() : info.isBlockDevice()
   if (!isDevice) throw refused(`${named} is not a drive`, 'knox flash without words lists the drives')
-  const drive = chooseDrive(await readDrives(runner, path), path, imageBytes)
-  const short = drive.path.replace(/^\/dev\//, '')
+  const found = await readDrives(runner, path)
+  const drive = chooseDrive(found, path, imageBytes)
   return {
     path: drive.path,
     name: describeDrive(drive),
-    words: [drive.path, short, ...(drive.model === 'unknown model' ? [] : [drive.model])],
+    words: wordsOf(drive, found.drives),
+    holds: drive.holds,
     bytes: drive.bytes,
     sectorBytes: drive.sectorBytes,
     isFile: false,

@@ -12,7 +12,7 @@ export interface OpenDrive {
   /** in bytes */
   readonly size: number
   readonly sectorBytes: number
-  /** Memory for `read` and `write`, of zeros. There is enough for ten chunks. */
+  /** Memory for `read` and `write`, of zeros. There is enough for eleven chunks. */
   readonly allocate: (bytes: number) => Buffer
   /** Fills the buffer. */
   readonly read: (offset: number, into: Buffer) => Promise<void>
@@ -31,7 +31,7 @@ export interface OpenOptions {
   readonly system?: { readonly platform: NodeJS.Platform; readonly open: typeof open }
 }
 
-const MEMORY = 10 * CHUNK
+const MEMORY = 11 * CHUNK
 
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? ''
 

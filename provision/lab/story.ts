@@ -1,6 +1,6 @@
 import { quoteAll } from '../core/quote.ts'
 import type { Output } from '../system/process.ts'
-import { startWorld, type World } from './world.ts'
+import { serveBox, startWorld, type World } from './world.ts'
 
 /** The demo, inside a guest of the lab: the whole story on a real pool, told with short captions. */
 
@@ -50,7 +50,8 @@ const story = async (world: World): Promise<void> => {
     'a home with a real ZFS pool, and a box behind sshd that takes only certificates of our own authority',
   )
   await at(world, `cat ../knox.yaml | sed 's#${world.dir}/##'`)
-  await tell(world, ['keys', 'list'])
+  await tell(world, ['keys', 'init', ...passphrase])
+  await serveBox(world)
 
   caption('the box gets a disk: encrypted, proved to open, a pool made, locked again')
   await tell(world, ['prepare-disk', '--yes', ...passphrase])
@@ -69,9 +70,7 @@ const story = async (world: World): Promise<void> => {
     world,
     'echo "the cat, at last" > photos/cat.txt; zfs create "tank/old letters"; echo dear > "old letters/1.txt"',
   )
-  await tell(world, ['snapshot'])
-  await tell(world, ['preview'])
-  await tell(world, ['backup'])
+  await tell(world, ['snapback'])
 
   caption('the proof: every file on the box’s disk against home’s, by SHA-256')
   await world.box(
@@ -102,7 +101,7 @@ const story = async (world: World): Promise<void> => {
   await locked(world)
 }
 
-const world = await startWorld()
+const world = await startWorld({ box: 'bare' })
 try {
   await story(world)
   write(

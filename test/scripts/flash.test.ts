@@ -1,71 +1,19 @@
 import assert from 'node:assert/strict'
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdir, readFile, symlink, truncate, writeFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { readFile, symlink, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isAlive, tempFolder, writeProgram } from '../support/expect.ts'
+import { isAlive, writeProgram } from '../support/expect.ts'
+import { ended, isUntouched, isWritten, KNOX, MIB, old, place, type Place } from '../support/flash-place.ts'
 
 /** `knox flash` as it is typed: real processes, files in place of drives, lsblk played where a drive is needed. */
 
-const KNOX = join(resolve(import.meta.dirname, '../..'), 'scripts/knox.mjs')
-
-interface Ran {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-const ended = (child: ChildProcess): Promise<Ran> =>
-  new Promise((done, reject) => {
-    let [stdout, stderr] = ['', '']
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text))
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text))
-    child.on('error', reject)
-    child.on('close', (code) => done({ code, stdout, stderr }))
-  })
-
-interface Place {
-  readonly dir: string
-  /** 9 MiB and a bit: data, zeros, data */
-  readonly image: string
-  readonly data: Buffer
-  /** 12 MiB of old data */
-  readonly file: string
-  readonly start: (...words: readonly string[]) => ChildProcess
-  readonly flash: (...words: readonly string[]) => Promise<Ran>
-}
-
-const MIB = 1024 * 1024
 /** what is where the partition table belongs */
 const UNFINISHED = /^(?:this drive is not finished: flash it again\n)+[^\n]*$/
-const old = Buffer.alloc(12 * MIB, 'an old photograph ')
-
-const place = async (t: TestContext): Promise<Place> => {
-  const dir = await tempFolder(t)
-  const data = Buffer.concat([randomBytes(2 * MIB), Buffer.alloc(6 * MIB), randomBytes(MIB + 5000)])
-  data.writeUInt16LE(0xaa55, 510)
-  const [image, file] = [join(dir, 'knox.img'), join(dir, 'card')]
-  await writeFile(image, data)
-  await writeFile(file, old)
-  await mkdir(join(dir, 'bin'))
-  const env = { ...process.env, HOME: dir, PATH: `${join(dir, 'bin')}:${process.env['PATH'] ?? ''}` }
-  const start = (...words: readonly string[]) =>
-    spawn(process.execPath, [KNOX, 'flash', ...words], {
-      cwd: dir,
-      env,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: 60_000,
-    })
-  return { dir, image, data, file, start, flash: (...words) => ended(start(...words)) }
-}
 
 const sumOf = (data: Buffer) => createHash('sha256').update(data).digest('hex')
-const isWritten = async ({ data, file }: Place) =>
-  (await readFile(file)).subarray(0, data.length).equals(data)
-const isUntouched = async ({ file }: Place) => (await readFile(file)).equals(old)
-
 const noXz = spawnSync('xz', ['--version']).error === undefined ? false : 'no xz(1) here'
 const noScript = spawnSync('script', ['--version']).error === undefined ? false : 'no script(1) here'
 const noLinux = process.platform === 'linux' ? false : 'lsblk is Linux’s'
@@ -158,6 +106,22 @@ describe('knox flash to a file', { concurrency: true }, () => {
       assert.match(ran.stderr, pattern)
     }
     assert.ok(await isUntouched(one))
+  })
+
+  test('keeps a drive that GELI encrypted, for a sector of any size, unless --erase is said', async (t) => {
+    for (const sector of [512, 4096]) {
+      const one = await place(t)
+      const disk = Buffer.from(old)
+      disk.write('GEOM::ELI\0', disk.length - sector)
+      await writeFile(one.file, disk)
+      const kept = await one.flash(one.image, one.file, '--to-file', '--yes')
+      assert.equal(kept.code, 4, kept.stderr)
+      assert.match(kept.stderr, /card is encrypted by GELI: it may hold a backup\n[^]*--erase says/)
+      assert.ok((await readFile(one.file)).equals(disk))
+      const erased = await one.flash(one.image, one.file, '--to-file', '--yes', '--erase')
+      assert.equal(erased.code, 0, erased.stderr)
+      assert.ok(await isWritten(one))
+    }
   })
 
   test('in a dry run checks all and writes nothing', async (t) => {

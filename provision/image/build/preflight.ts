@@ -2,6 +2,7 @@ import type { Read, Runner } from '../../core/command.ts'
 import { KnoxError } from '../../core/errors.ts'
 import type { Emit } from '../../core/events.ts'
 import { printable } from '../../core/names.ts'
+import { quoteAll } from '../../core/quote.ts'
 import { formatBytes } from '../../core/sizes.ts'
 import { memoryDisks } from '../../tools/mdconfig.ts'
 import { mounts } from '../../tools/mount.ts'
@@ -139,10 +140,7 @@ const checkTrees = ({ lines }: Host): void => {
       foreign.includes(', ') ? `${foreign} are no trees of knox` : `${foreign} is no tree of knox`,
       [
         'the sources would replace it: another --work DIR, or move it away',
-        `if an earlier knox made it, it may be removed; or keep it: touch ${foreign
-          .split(', ')
-          .map((path) => `${path}/${TREE_MARK}`)
-          .join(' ')}`,
+        `if an earlier knox made it, it may be removed; or keep it: ${quoteAll(['touch', ...foreign.split(', ').map((path) => `${path}/${TREE_MARK}`)])}`,
         'nothing was changed',
       ],
     )

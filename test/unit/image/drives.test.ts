@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import type { Reader } from '../../../provision/core/command.ts'
-import { chooseDrive, describeDrives, type Drives } from '../../../provision/image/drives.ts'
+import { chooseDrive, describeDrives, lossOf, wordsOf, type Drives } from '../../../provision/image/drives.ts'
 import {
   drivesFrom,
   findPart,
@@ -33,6 +33,22 @@ describe('the drives of a Linux machine', () => {
     const drive = chooseDrive(linux, '/dev/sdb', GIB)
     assert.deepEqual([drive.path, drive.model, drive.bytes], ['/dev/sdb', 'SanDisk Ultra', 15_931_539_456])
     assert.deepEqual(drive.holds, ['vfat BOOT'])
+  })
+
+  test('is confirmed by its path, its name or its model, unless another drive is of that model', () => {
+    const drive = chooseDrive(linux, '/dev/sdb', GIB)
+    assert.deepEqual(wordsOf(drive, linux.drives), ['/dev/sdb', 'sdb', 'SanDisk Ultra'])
+    assert.deepEqual(wordsOf(drive, [...linux.drives, { ...drive, path: '/dev/sdz' }]), ['/dev/sdb', 'sdb'])
+    assert.deepEqual(wordsOf({ ...drive, model: 'unknown model' }, []), ['/dev/sdb', 'sdb'])
+  })
+
+  test('the question before it is written names what it holds', () => {
+    const target = { name: '/dev/sdb SanDisk', words: ['/dev/sdb', 'sdb'] }
+    assert.equal(
+      lossOf({ ...target, holds: ['vfat BOOT', 'ext4'] }),
+      'everything on /dev/sdb SanDisk, which holds vfat BOOT, ext4, will be lost; type /dev/sdb or sdb to go on:',
+    )
+    assert.match(lossOf({ ...target, holds: [] }), /^everything on \/dev\/sdb SanDisk will be lost;/)
   })
 
   test('the system’s drive is refused, be it encrypted, swap behind a RAID, or compressed memory', () => {
