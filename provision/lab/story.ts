@@ -60,7 +60,7 @@ const story = async (world: World): Promise<void> => {
   caption('some photographs, and the first backup; the key is on the box for these seconds only')
   await at(
     world,
-    'zfs create tank/photos; dd if=/dev/urandom of=photos/holiday.raw bs=1M count=8 2>/dev/null; zfs list -o name,used',
+    'zfs create tank/photos; dd if=/dev/urandom of=photos/holiday.raw bs=1M count=2 2>/dev/null; zfs list -o name,used',
   )
   await tell(world, ['snapback'])
   await locked(world)
