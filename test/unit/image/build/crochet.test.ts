@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { getPriority } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { configSchema } from '../../../../provision/core/config.ts'
 import type { Event } from '../../../../provision/core/events.ts'
@@ -22,6 +22,7 @@ import { kindOf } from '../../../../provision/image/build/sources.ts'
 import { workspaceOf } from '../../../../provision/image/build/workspace.ts'
 import { HERE } from '../../../../provision/system/runner.ts'
 import { knoxError, tempFolder, writeProgram } from '../../../support/expect.ts'
+import { overlay } from '../helpers.ts'
 
 describe('the words of crochet', () => {
   test('its phases and the logs that it names are known', () => {
@@ -260,5 +261,42 @@ test(
       log.join('\n'),
     )
     assert.match(layout.at(-1) ?? '', /^gpart add -t freebsd md0$/)
+  },
+)
+
+test(
+  'crochet’s own overlay functions lay its files and those of its work folder; knox replaces its settings',
+  {
+    skip:
+      skip !== false
+        ? skip
+        : spawnSync('cpio', ['--version']).error === undefined
+          ? false
+          : 'no cpio(1) here',
+  },
+  async (t) => {
+    const dir = await tempFolder(t)
+    const [root, workdir] = [join(dir, 'root'), join(dir, 'work')]
+    await mkdir(root)
+    await mkdir(join(workdir, 'overlay'), { recursive: true })
+    await writeFile(join(workdir, 'overlay/own'), 'of the owner')
+    const driver = [
+      'set -e; TOPDIR=$1; LIBDIR=$1/lib; WORKDIR=$2; BOARD_FREEBSD_MOUNTPOINT=$3',
+      '. $LIBDIR/strategy.sh; . $LIBDIR/board.sh; . $LIBDIR/customize.sh',
+      'board_overlay_files $TOPDIR/board/RaspberryPi; customize_overlay_files',
+    ].join('\n')
+    const ran = spawnSync('sh', ['-c', driver, 'crochet', source ?? '', workdir, root], { encoding: 'utf8' })
+    assert.equal(ran.status, 0, ran.stderr)
+    assert.equal(await readFile(join(root, 'own'), 'utf8'), 'of the owner')
+    const laid = (await readdir(root, { recursive: true, withFileTypes: true }))
+      .filter((entry) => entry.isFile() && entry.name !== 'own')
+      .map((entry) => join('/', relative(root, join(entry.parentPath, entry.name))))
+    const rendered = (await overlay()).map(({ path }) => path)
+    // loader.rc is what starts the Forth loader, which reads knox's loader.conf
+    assert.deepEqual(
+      laid.filter((path) => !rendered.includes(path)),
+      ['/boot/loader.rc'],
+    )
+    assert.ok(laid.length > 1, laid.join('\n'))
   },
 )
