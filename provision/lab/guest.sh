@@ -27,6 +27,7 @@ modprobe -a zfs dm-crypt dm-mod loop veth nbd sch_netem
 mkdir -p /run/udev/data
 dm=$(sed -n 's/ device-mapper$//p' /proc/devices)
 for minor in 0 1 2 3 4 5 6 7; do printf 'S:disk/by-id/dm-%s\nI:1\n' "$minor" >"/run/udev/data/b$dm:$minor"; done
+echo "$mark up" >/dev/ttyS1
 sh /run/knox-command </dev/null >/dev/ttyS1 2>&1
 printf '\n%s %s\n' "$mark" "$?" >/dev/ttyS1
 sleep 0.2

@@ -77,14 +77,26 @@ export interface Guest {
   readonly console: () => Promise<string>
 }
 
+/** an emulated machine now and then stands still before its first program: it is started anew */
+const STARTS = 3
+const UP_SECONDS = 150
+
+const comesUp = async (qemu: Channel, word: string, seconds: number): Promise<boolean> => {
+  const timer = setTimeout(() => qemu.kill(), seconds * 1000)
+  const line = await qemu.readLine().finally(() => clearTimeout(timer))
+  return line?.trim() === word
+}
+
 /**
  * Boots a microVM whose root is this machine's own /, read-only under a tmpfs, and starts a command in it as root.
- * `dir` is a temporary folder for its files. Throws `platform` if the lab cannot run here.
+ * `dir` is a temporary folder for its files; one that is not up after `upSeconds` is started anew, twice.
+ * Throws `platform` if the lab cannot run here, `failed` if the guest does not come up.
  */
 export const bootGuest = async (
   dir: string,
   command: readonly string[],
   hardware: Hardware,
+  upSeconds = UP_SECONDS,
 ): Promise<Guest> => {
   const kernel = await requireLab()
   const initrd = await initrdFor(kernel)
@@ -93,11 +105,15 @@ export const bootGuest = async (
   const log = join(dir, 'console')
   await writeFile(commandFile, `cd ${quoteAll([REPOSITORY])} && exec ${quoteAll(command)}\n`)
   const append = `console=ttyS0 quiet panic=-1 tsc=reliable clocksource=tsc knox.guest=${script('guest.sh')} knox.run=${commandFile} knox.mark=${mark}`
-  return {
-    channel: openChannel(qemuArgv(kernel, initrd, append, log, hardware)),
-    mark,
-    console: async () => ((await readTextIfAny(log)) ?? '').split('\n').slice(-15).join('\n'),
+  const lastLines = async () => ((await readTextIfAny(log)) ?? '').split('\n').slice(-15).join('\n')
+  let said = ''
+  for (let start = 0; start < STARTS; start += 1) {
+    const channel = openChannel(qemuArgv(kernel, initrd, append, log, hardware))
+    if (await comesUp(channel, `${mark} up`, upSeconds)) return { channel, mark, console: lastLines }
+    channel.kill()
+    said = (await channel.ended).stderr.trim()
   }
+  throw new KnoxError('failed', "the lab's guest does not come up", [said, await lastLines()])
 }
 
 /**
