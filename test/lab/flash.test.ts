@@ -140,12 +140,18 @@ describe('flash refuses', () => {
 })
 
 describe('flash to a drive that', () => {
-  /** a device-mapper drive over old data: linear up to a sector, `rest` from there on */
-  const mapped = async (name: string, from: number, rest: (loop: string) => string): Promise<string> => {
+  /** a device-mapper drive over old data: linear up to a sector and from another on, `rest` between them */
+  const mapped = async (
+    name: string,
+    from: number,
+    rest: (loop: string) => string,
+    to = DRIVE_SECTORS,
+  ): Promise<string> => {
     const loop = await loopOf(DRIVE_MIB)
-    const linear = from === 0 ? '' : `echo '0 ${from} linear ${loop} 0'; `
-    const line = `${from} ${DRIVE_SECTORS - from} ${rest(loop)}`
-    await sh(`(${linear}echo '${line}') | dmsetup create ${name}`)
+    const linear = (start: number, end: number) =>
+      end > start ? [`${start} ${end - start} linear ${loop} ${start}`] : []
+    const lines = [...linear(0, from), `${from} ${to - from} ${rest(loop)}`, ...linear(to, DRIVE_SECTORS)]
+    await sh(`(${lines.map((line) => `echo '${line}'`).join('; ')}) | dmsetup create ${name}`)
     return `/dev/mapper/${name}`
   }
 
@@ -176,9 +182,15 @@ describe('flash to a drive that', () => {
     await isHeadless(drive)
   })
 
-  test('fails from some byte on is told by where', async () => {
-    const drive = await mapped('broken', 17 * 2048, () => 'error')
+  test('fails at some byte is told by where', async () => {
+    const drive = await mapped('broken', 17 * 2048, () => 'error', 18 * 2048)
     ended(await flash(full, drive, '--yes'), 21, /stopped (writing|reading) at byte 1[67]\d{6} \(EIO\)/)
+  })
+
+  test('fails from some byte to its end is kept as it is: nothing says what it holds', async () => {
+    const drive = await mapped('stump', 17 * 2048, () => 'error')
+    ended(await flash(full, drive, '--yes'), 21, /the end of .* cannot be read[^]*nothing was changed/)
+    assert.match(await sh(`blockdev --flushbufs ${drive}; head -c 400 ${drive}`), /photograph/)
   })
 
   test('vanishes in the middle is an error of the drive', async () => {
