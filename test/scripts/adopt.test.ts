@@ -7,12 +7,12 @@ import { exists } from '../../provision/system/files.ts'
 import {
   adoptWords,
   assertAsBefore,
-  ended,
   noSandbox,
   OLD,
   startSandbox,
   type Sandbox,
 } from '../support/adopt/sandbox.ts'
+import { ended } from '../support/child.ts'
 
 /** `knox adopt` as it is typed, against a real sshd on loopback. */
 

@@ -5,8 +5,9 @@ import { readFile, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { ended } from '../support/child.ts'
 import { isAlive, writeProgram } from '../support/expect.ts'
-import { ended, isUntouched, isWritten, KNOX, MIB, old, place, type Place } from '../support/flash-place.ts'
+import { isUntouched, isWritten, KNOX, MIB, old, place, type Place } from '../support/flash-place.ts'
 
 /** `knox flash` as it is typed: real processes, files in place of drives, lsblk played where a drive is needed. */
 

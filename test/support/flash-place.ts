@@ -3,27 +3,12 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { TestContext } from 'node:test'
+import { ended, type Ran } from './child.ts'
 import { tempFolder } from './expect.ts'
 
 /** What `knox flash` is tried with: an image, and a file in place of a drive. */
 
 export const KNOX = join(resolve(import.meta.dirname, '../..'), 'scripts/knox.mjs')
-
-interface Ran {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-/** What a knox that was started has said, once it has ended. */
-export const ended = (child: ChildProcess): Promise<Ran> =>
-  new Promise((done, reject) => {
-    let [stdout, stderr] = ['', '']
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text))
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text))
-    child.on('error', reject)
-    child.on('close', (code) => done({ code, stdout, stderr }))
-  })
 
 export interface Place {
   readonly dir: string

@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { exists } from '../../../provision/system/files.ts'
+import { ended, type Ran } from '../child.ts'
 import { tempFolder } from '../expect.ts'
 
 /** A machine to adopt: this one in namespaces of its own, with a real sshd on loopback and stand-ins for FreeBSD's programs. */
@@ -24,21 +25,6 @@ export const noSandbox = (): string | undefined => {
   const sshd = spawnSync('/usr/sbin/sshd', ['-V'], { encoding: 'utf8' })
   return sshd.error === undefined ? undefined : 'needs /usr/sbin/sshd'
 }
-
-export interface Ran {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-export const ended = (child: ChildProcess): Promise<Ran> =>
-  new Promise((done, reject) => {
-    let [stdout, stderr] = ['', '']
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text))
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text))
-    child.on('error', reject)
-    child.on('close', (code) => done({ code, stdout, stderr }))
-  })
 
 const freePort = (): Promise<number> =>
   new Promise((done) => {
