@@ -65,8 +65,8 @@ const sentence = (image: ImageSource, target: Target, flashed: Flashed): string 
 const flashTo = async (knox: Knox, image: ImageSource, target: Target): Promise<void> => {
   const drive = await openDrive(target.path, target)
   try {
-    await checkSum(knox, image)
     if (!knox.args.flag('erase')) await checkEncrypted(drive, target)
+    await checkSum(knox, image)
     await knox.confirmTyped(lossOf(target), target.words)
     knox.whenStopped([`${target.name} is not complete, or not proved to be: flash it again`])
     if (knox.args.flag('discard')) await discard(knox, target)

@@ -37,9 +37,7 @@ const plain = (style: Style, write: (text: string) => void): Reporter => {
 
 const NARROWEST = 20
 
-/**
- * Turns events into what the owner sees on stderr: ora on a terminal, plain lines elsewhere, NDJSON with --json.
- */
+/** Turns events into what the owner sees on stderr: ora on a terminal, plain lines elsewhere, NDJSON with --json. */
 export const reporterFor = async (style: Style, write: (text: string) => void): Promise<Reporter> => {
   if (style.json) return { pause: () => undefined, emit: (event) => write(`${JSON.stringify(event)}\n`) }
   // a terminal that does not know its width, such as a serial console, would be flooded

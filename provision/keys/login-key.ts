@@ -1,6 +1,6 @@
 import type { Login } from '../core/keys.ts'
 import type { Secret } from '../core/secret.ts'
-import { type KeyPair } from './ed25519.ts'
+import type { KeyPair } from './ed25519.ts'
 import { publicKeyLine } from './public-key.ts'
 import { publicFile } from './key-files.ts'
 import type { NewFile } from './place-files.ts'

@@ -10,10 +10,10 @@ import { lookAt, lookAway } from '../tools/tar.ts'
 import type { Dataset, Snapshot } from '../tools/zfs.ts'
 import { readHome } from './backup.ts'
 import { withHomeSnapshot } from './home-snapshot.ts'
+import { withOpenBox, type OpenBox } from './open-box.ts'
 import { copyFromBox } from './restore-files.ts'
 import { keyOf, pickFiles, sha256Of, type SampleFile } from './sample-files.ts'
 import { prepareBox } from './target.ts'
-import { withOpenBox, type OpenBox } from './open-box.ts'
 
 /** A restore that is only tried: some files of some old snapshots, into a folder that is thrown away. */
 

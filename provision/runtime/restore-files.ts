@@ -19,11 +19,11 @@ import {
   unpackByNumber,
   type Amount,
 } from '../tools/tar.ts'
+import { withOpenBox, type OpenBox } from './open-box.ts'
 import { pour, receiverFailure } from './pour.ts'
 import { withRetries } from './retry.ts'
 import { LIMITS, SLOWEST_DIGEST } from './session.ts'
 import { prepareBox } from './target.ts'
-import { withOpenBox, type OpenBox } from './open-box.ts'
 
 export interface FilesOptions {
   /** the dataset on the box */

@@ -6,6 +6,7 @@ import { withLock } from '../system/lock.ts'
 import { HERE, runnerAt } from '../system/runner.ts'
 import { createDataset, discardPartial, listTokens } from '../tools/zfs-receive.ts'
 import { listInventory, type Dataset } from '../tools/zfs.ts'
+import { withOpenBox, type OpenBox } from './open-box.ts'
 import { bringSettings } from './own-settings.ts'
 import { inTheWay, ownSnapshots } from './own-snapshots.ts'
 import { planBackup, unmetGoals, type PartialReceive, type Plan, type Send } from './plan.ts'
@@ -14,7 +15,6 @@ import { pointOf } from './resume.ts'
 import { withRetries } from './retry.ts'
 import { takeStream } from './take-stream.ts'
 import { prepareBox } from './target.ts'
-import { withOpenBox, type OpenBox } from './open-box.ts'
 
 /** The way back: datasets from the box, with all their snapshots, into a pool at home. */
 

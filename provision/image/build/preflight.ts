@@ -134,16 +134,18 @@ export const releaseWarning = (release: string): string | undefined =>
 /** Throws `refused` where fetching the sources would replace a tree that is not knox's, or the source itself. */
 const checkTrees = ({ lines }: Host): void => {
   const [foreign, nested] = [lines.get('foreign'), lines.get('nested')]
-  if (foreign !== undefined)
+  if (foreign !== undefined) {
+    const keep = quoteAll(['touch', ...foreign.split(', ').map((path) => `${path}/${TREE_MARK}`)])
     throw new KnoxError(
       'refused',
       foreign.includes(', ') ? `${foreign} are no trees of knox` : `${foreign} is no tree of knox`,
       [
         'the sources would replace it: another --work DIR, or move it away',
-        `if an earlier knox made it, it may be removed; or keep it: ${quoteAll(['touch', ...foreign.split(', ').map((path) => `${path}/${TREE_MARK}`)])}`,
+        `if an earlier knox made it, it may be removed; or keep it: ${keep}`,
         'nothing was changed',
       ],
     )
+  }
   if (nested !== undefined)
     throw new KnoxError('refused', `a source and its copy would lie in one another: ${printable(nested)}`, [
       'another --work DIR, or another folder as source in knox.yaml',
